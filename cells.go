@@ -55,6 +55,7 @@ type Piece struct {
 	Log       string // identity of the log
 	Shift     int64  // chain offset = log offset + shift
 	Watermark int64  // Unix nanoseconds, as of To
+	Idle      int64  // Unix nanoseconds at which the log was asked and held nothing past To; 0 means it was not
 	Events    int64
 	Rejected  map[string]int64 // by reason
 	Cells     *Cells           // as selected

@@ -95,8 +95,8 @@ func (p Path) Keys() []string { return strings.Split(string(p), ".") }
 
 // Dimension is a field to filter and group by.
 type Dimension struct {
-	Name  string
-	Field Path
+	Name  string `json:"name"`
+	Field Path   `json:"field"`
 }
 
 // Kind is what a measure remembers of its field.
@@ -149,9 +149,15 @@ type Measure struct {
 	Params Params `json:"params"`
 }
 
+// The sketches of a quantile measure, as configurations and segments name them.
+const (
+	TDigest  = "tdigest"
+	DDSketch = "ddsketch"
+)
+
 // Params are the parameters of a measure's sketch. Only those of its kind are set.
 type Params struct {
-	Sketch      string  `json:"sketch,omitempty"`      // Quantile: "tdigest" or "ddsketch"
+	Sketch      string  `json:"sketch,omitempty"`      // Quantile: TDigest or DDSketch
 	Compression float64 `json:"compression,omitempty"` // Quantile, tdigest: δ, default 100
 	Scale       int     `json:"scale,omitempty"`       // Quantile, ddsketch: s of the base 2^(2^-s), default 5
 	Precision   int     `json:"precision,omitempty"`   // Distinct: p, 4 to 18, default 14
