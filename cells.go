@@ -39,11 +39,19 @@ type Selection struct {
 	From, To int64                    // cells whose window starts in [From, To), Unix nanoseconds
 	Match    func(dims []string) bool // nil means every series; called once a series
 	Measures []bool                   // parallel to Stream.Measures; nil means none
+	Bare     []bool                   // parallel to Stream.Measures: wanted without its sketch; nil means none
 }
 
 // Wants reports whether the selection asks for the measure of that index.
 func (s *Selection) Wants(measure int) bool {
 	return measure < len(s.Measures) && s.Measures[measure]
+}
+
+// WantsSketch reports whether the selection asks for the sketch of the measure
+// of that index. Of a numeric measure, count, sum, min and max may be all that
+// is wanted; whoever answers may give the sketch all the same.
+func (s *Selection) WantsSketch(measure int) bool {
+	return s.Wants(measure) && !(measure < len(s.Bare) && s.Bare[measure])
 }
 
 // Piece is what a live shard has built of the offsets [From, To) of its
