@@ -77,11 +77,11 @@ func (k *checker) completeStream(path string, s *StreamConfig, dir string) {
 
 func (k *checker) completeMeasure(path string, m *MeasureConfig) {
 	if m.Quantile != "" {
-		fill(k, path+".sketch", &m.Sketch, "tdigest")
+		fill(k, path+".sketch", &m.Sketch, TDigest)
 		switch m.Sketch {
-		case "tdigest":
+		case TDigest:
 			fill(k, path+".compression", &m.Compression, 100)
-		case "ddsketch":
+		case DDSketch:
 			fill(k, path+".scale", &m.Scale, 5)
 		}
 	}

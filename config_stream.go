@@ -183,19 +183,19 @@ func (k *checker) checkMeasure(path, name string, m *MeasureConfig) {
 	if k.unsound[path+".sketch"] {
 		return
 	}
-	if option("sketch", Quantile, quantile) && m.Sketch != "tdigest" && m.Sketch != "ddsketch" {
-		k.fail(path+".sketch", "unknown sketch %q%s", m.Sketch, suggest(m.Sketch, []string{"tdigest", "ddsketch"}))
+	if option("sketch", Quantile, quantile) && m.Sketch != TDigest && m.Sketch != DDSketch {
+		k.fail(path+".sketch", "unknown sketch %q%s", m.Sketch, suggest(m.Sketch, []string{TDigest, DDSketch}))
 		return
 	}
 	if option("compression", Quantile, quantile) {
-		if m.Sketch == "tdigest" {
+		if m.Sketch == TDigest {
 			between(k, path+".compression", m.Compression, 20, 1000)
 		} else if k.has(path + ".compression") {
 			k.fail(path+".compression", "compression is a parameter of tdigest; ddsketch has scale")
 		}
 	}
 	if option("scale", Quantile, quantile) {
-		if m.Sketch == "ddsketch" {
+		if m.Sketch == DDSketch {
 			between(k, path+".scale", m.Scale, 1, 8)
 		} else if k.has(path + ".scale") {
 			k.fail(path+".scale", "scale is a parameter of ddsketch; tdigest has compression")

@@ -160,46 +160,6 @@ streams:
 	}
 }
 
-// The hash changes with what shapes cells, and with nothing else.
-func TestDefinitionHash(t *testing.T) {
-	base := func() *Stream {
-		return &Stream{
-			Name: "web", Window: time.Minute, Time: TimeField{Field: "time", Format: RFC3339},
-			Dimensions: []Dimension{{"a", "a"}},
-			Measures:   []Measure{{"b", Distinct, "b", Params{Precision: 14}}},
-		}
-	}
-	hash := base().Definition().Hash()
-	if want := "fac27f115b077d16"; hash != want {
-		t.Errorf("hash is %s, want %s: stored definitions would no longer be recognised", hash, want)
-	}
-	for name, change := range map[string]func(*Stream){
-		"name":        func(s *Stream) { s.Name = "b" },
-		"window":      func(s *Stream) { s.Window = time.Hour },
-		"seed":        func(s *Stream) { s.Seed = 1 },
-		"time field":  func(s *Stream) { s.Time.Field = "t" },
-		"time format": func(s *Stream) { s.Time.Format = UnixNanos },
-		"dimension":   func(s *Stream) { s.Dimensions[0].Field = "x" },
-		"measure":     func(s *Stream) { s.Measures[0].Kind = Top },
-		"parameter":   func(s *Stream) { s.Measures[0].Params.Precision = 12 },
-	} {
-		s := base()
-		if change(s); s.Definition().Hash() == hash {
-			t.Errorf("hash does not depend on %s", name)
-		}
-	}
-	for name, change := range map[string]func(*Stream){
-		"source":   func(s *Stream) { s.Source.Path = "x" },
-		"lateness": func(s *Stream) { s.Time.Lateness = time.Hour },
-		"budget":   func(s *Stream) { s.MaxSeries = 3 },
-	} {
-		s := base()
-		if change(s); s.Definition().Hash() != hash {
-			t.Errorf("hash depends on %s", name)
-		}
-	}
-}
-
 func TestUnits(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"0": 0, "0s": 0, "10s": 10 * time.Second, "1h30m": 90 * time.Minute, "1.5d": 36 * time.Hour,
