@@ -224,27 +224,32 @@ type JournalConfig struct {
 	// long. 1MiB to 1GiB, default 64MiB.
 	FileSize Size `yaml:"file_size"`
 
-	// At this size of a stream's journal its pushes are refused (429) until
-	// segments have caught up. Default 4GiB.
-	MaxSize Size `yaml:"max_size"`
+	// When this much of every partition of a stream waits to be counted, its
+	// pushes are refused (429) until it has been. Default 64MiB.
+	MaxBehind Size `yaml:"max_behind"`
 
 	// How long, and how many of them at most, the Idempotency-Keys of a
-	// stream's batches are remembered. Default 24h and 1000000.
+	// stream's batches are remembered. Default 1d and 1000000.
 	Keys    time.Duration `yaml:"keys"`
 	MaxKeys int           `yaml:"max_keys"`
 }
 
 // LimitsConfig bounds single requests.
 type LimitsConfig struct {
-	// Largest pushed body, after decompression. Default 32MiB.
+	// Largest pushed body, after decompression. Default 32MiB, at most 64MiB.
 	Body Size `yaml:"body"`
 
-	// A query that would merge more cells than this, or answer with more
-	// series, or run longer, is refused and says so.
-	// Default 50000000, 10000 and 30s.
-	QueryCells  int           `yaml:"query_cells"`
-	QuerySeries int           `yaml:"query_series"`
-	QueryTime   time.Duration `yaml:"query_time"`
+	// A query over one of these is refused, and the error says which.
+	Query QueryLimits `yaml:"query"`
+}
+
+// QueryLimits bounds one query.
+type QueryLimits struct {
+	Time   time.Duration `yaml:"time"`   // that it runs; default 30s
+	Cells  int           `yaml:"cells"`  // that it merges; default 20000000
+	Series int           `yaml:"series"` // in its answer; default 20000
+	Points int           `yaml:"points"` // of each value in its answer; default 1000000
+	Memory Size          `yaml:"memory"` // of the sketches it holds; default 256MiB
 }
 
 // Size is a number of bytes.

@@ -40,14 +40,17 @@ func (k *checker) complete(c *Config, dir string) {
 		c.Journal.Path = filepath.Join(dir, c.Journal.Path)
 	}
 	fill(k, "journal.file_size", &c.Journal.FileSize, 64<<20)
-	fill(k, "journal.max_size", &c.Journal.MaxSize, 4<<30)
+	fill(k, "journal.max_behind", &c.Journal.MaxBehind, 64<<20)
 	fill(k, "journal.keys", &c.Journal.Keys, day)
 	fill(k, "journal.max_keys", &c.Journal.MaxKeys, 1_000_000)
 
 	fill(k, "limits.body", &c.Limits.Body, 32<<20)
-	fill(k, "limits.query_cells", &c.Limits.QueryCells, 50_000_000)
-	fill(k, "limits.query_series", &c.Limits.QuerySeries, 10_000)
-	fill(k, "limits.query_time", &c.Limits.QueryTime, 30*time.Second)
+	q := &c.Limits.Query
+	fill(k, "limits.query.time", &q.Time, 30*time.Second)
+	fill(k, "limits.query.cells", &q.Cells, 20_000_000)
+	fill(k, "limits.query.series", &q.Series, 20_000)
+	fill(k, "limits.query.points", &q.Points, 1_000_000)
+	fill(k, "limits.query.memory", &q.Memory, 256<<20)
 }
 
 func (k *checker) completeStream(path string, s *StreamConfig, dir string) {
@@ -122,13 +125,16 @@ func (k *checker) check(c *Config) {
 	atLeast(k, "flush.interval", c.Flush.Interval, time.Second, FormatDuration)
 	atLeast(k, "flush.memory", c.Flush.Memory, 1<<20, Size.String)
 	between(k, "journal.file_size", c.Journal.FileSize, 1<<20, 1<<30)
-	atLeast(k, "journal.max_size", c.Journal.MaxSize, 2*c.Journal.FileSize, Size.String)
+	atLeast(k, "journal.max_behind", c.Journal.MaxBehind, 1<<20, Size.String)
 	atLeast(k, "journal.keys", c.Journal.Keys, time.Second, FormatDuration)
 	between(k, "journal.max_keys", c.Journal.MaxKeys, 1, 100_000_000)
-	between(k, "limits.body", c.Limits.Body, 1<<10, 1<<30)
-	atLeast(k, "limits.query_cells", c.Limits.QueryCells, 1, decimal)
-	atLeast(k, "limits.query_series", c.Limits.QuerySeries, 1, decimal)
-	atLeast(k, "limits.query_time", c.Limits.QueryTime, time.Millisecond, FormatDuration)
+	between(k, "limits.body", c.Limits.Body, 1<<10, 64<<20)
+	q := &c.Limits.Query
+	atLeast(k, "limits.query.time", q.Time, time.Millisecond, FormatDuration)
+	atLeast(k, "limits.query.cells", q.Cells, 1, decimal)
+	atLeast(k, "limits.query.series", q.Series, 1, decimal)
+	atLeast(k, "limits.query.points", q.Points, 1, decimal)
+	atLeast(k, "limits.query.memory", q.Memory, 1<<20, Size.String)
 	if c.Admin != "" && c.Admin == c.Listen {
 		k.fail("admin", "admin is the address of listen; profiles need one of their own")
 	}
