@@ -1,0 +1,35 @@
+# Bare make lists what it can do.
+
+GO ?= go
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## see it work: a server, a stream of web requests, live answers
+	$(GO) run ./cmd/weir demo $(DEMO)
+
+build: ## build bin/weir
+	$(GO) build -o bin/weir ./cmd/weir
+
+test: ## run the tests
+	$(GO) test ./...
+
+check: ## what CI runs: format, vet, staticcheck, tests with the race detector
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt these:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(MAKE) test
+	$(GO) test -race -short ./...
+
+bench: ## measure ingest: events a second, from a file to segments
+	$(GO) run ./bench
+
+bench-sketch: ## measure the sketches: time and bytes of every operation
+	$(GO) test -run '^$$' -bench . -benchmem ./sketch
+
+accuracy: ## print how often the stated intervals hold the truth
+	$(GO) test -count 1 -v -run Accuracy ./sketch
+
+.PHONY: help demo build test check bench bench-sketch accuracy
+.DEFAULT_GOAL := help
