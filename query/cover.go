@@ -1,0 +1,260 @@
+package query
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/store"
+)
+
+// cover is what an answer is made of: the blocks of one manifest, the walk of
+// every chain from its frontier, and the live pieces that connect to the
+// chains' ends. It counts every event once:
+//
+//	blocks ──────── frontier ── segment ── segment ── End ── piece ── piece
+//
+// A piece connects if it begins where the chain or the piece before it ends, in
+// the same log with the same shift. Pieces of a slower owner of the partition
+// begin or end elsewhere, and are dropped.
+type cover struct {
+	snapshot   *store.Snapshot
+	partitions []partition // sorted by name
+	ahead      bool        // an owner has pieces past a chain's end: the snapshot is old
+}
+
+// partition is what is known of one partition.
+type partition struct {
+	name      string
+	chain     *store.Chain // nil: nothing stored yet
+	pieces    []weir.Piece // connected, in order
+	dropped   int          // pieces that did not connect, and had events
+	end       int64        // offset up to which the answer counts
+	watermark int64
+	idle      int64 // as of its last piece; 0: not idle, or not known
+}
+
+// newCover connects live pieces to the chains of a snapshot.
+func newCover(snapshot *store.Snapshot, pieces []weir.Piece) *cover {
+	c := &cover{snapshot: snapshot}
+	live := make(map[string][]weir.Piece)
+	for _, p := range pieces {
+		live[p.Partition] = append(live[p.Partition], p)
+	}
+	for i := range snapshot.Chains {
+		chain := &snapshot.Chains[i]
+		c.connect(partition{name: chain.Partition, chain: chain, end: chain.End, watermark: chain.Watermark}, live[chain.Partition])
+		delete(live, chain.Partition)
+	}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		c.connect(partition{name: name, watermark: store.NoWatermark}, live[name])
+	}
+	slices.SortFunc(c.partitions, func(a, b partition) int { return strings.Compare(a.name, b.name) })
+	return c
+}
+
+func (c *cover) connect(p partition, pieces []weir.Piece) {
+	var log string
+	var shift int64
+	if p.chain != nil {
+		log, shift = p.chain.Log, p.chain.Shift
+	}
+	started := p.chain != nil && p.chain.Log != ""
+	for begin := 0; begin < len(pieces); {
+		end := begin + 1
+		for end < len(pieces) && adjoin(&pieces[end-1], &pieces[end]) {
+			end++
+		}
+		run := pieces[begin:end] // of one owner
+		begin = end
+		at := slices.IndexFunc(run, func(piece weir.Piece) bool {
+			return piece.From == p.end && (!started || piece.Log == log && piece.Shift == shift)
+		})
+		switch {
+		case at >= 0:
+			if run = run[at:]; len(p.pieces) == 0 || run[len(run)-1].To > p.pieces[len(p.pieces)-1].To {
+				p.pieces = run
+			}
+		case run[0].From > p.end:
+			c.ahead = true
+			fallthrough
+		default:
+			for _, piece := range run {
+				if piece.To > p.end && piece.Events > 0 {
+					p.dropped++
+				}
+			}
+		}
+	}
+	if n := len(p.pieces); n > 0 {
+		last := &p.pieces[n-1]
+		p.end, p.watermark, p.idle = last.To, max(p.watermark, last.Watermark), last.Idle
+		p.dropped = 0
+	}
+	c.partitions = append(c.partitions, p)
+}
+
+func adjoin(a, b *weir.Piece) bool {
+	return a.To == b.From && a.Log == b.Log && a.Shift == b.Shift
+}
+
+// events reports the oldest and newest event time of all that is covered, and
+// the end of the window that holds the newest. Of live cells the windows are
+// known; an event's own time is not.
+func (c *cover) events(width int64) (oldest, newest, end int64, any bool) {
+	oldest, newest = math.MaxInt64, math.MinInt64
+	see := func(first, last, width int64) {
+		oldest, newest = min(oldest, first), max(newest, last)
+		end = max(end, weir.WindowStart(last, width)+width)
+		any = true
+	}
+	end = math.MinInt64
+	if m := c.snapshot.Manifest; m != nil {
+		for _, b := range m.Blocks {
+			see(b.MinTime, b.MaxTime-1, int64(b.Width))
+		}
+	}
+	for _, p := range c.partitions {
+		if p.chain != nil {
+			for _, s := range p.chain.Segments {
+				if s.Meta.Events > 0 {
+					see(s.Meta.MinTime, s.Meta.MaxTime, width)
+				}
+			}
+		}
+		for i := range p.pieces {
+			if cells := p.pieces[i].Cells; cells != nil && cells.Rows() > 0 {
+				see(slices.Min(cells.Window), slices.Max(cells.Window), cells.Width)
+			}
+		}
+	}
+	return oldest, newest, end, any
+}
+
+// segments returns the segments that may have cells of [from, to), in the
+// canonical order: by partition, then offset.
+func (c *cover) segments(from, to int64) (refs []*store.SegmentRef) {
+	for _, p := range c.partitions {
+		if p.chain == nil {
+			continue
+		}
+		for _, s := range p.chain.Segments {
+			if s.Meta.Events > 0 && s.Meta.MaxTime >= from && weir.WindowStart(s.Meta.MinTime, int64(s.Meta.Definition.Window)) < to {
+				refs = append(refs, s)
+			}
+		}
+	}
+	return refs
+}
+
+// rejected counts, by reason, what was refused in segments that meet [from, to)
+// and in live pieces. A refused event has no time that could be believed; the
+// events that came with it tell roughly when it was.
+func (c *cover) rejected(from, to int64) map[string]int64 {
+	counts := make(map[string]int64)
+	for _, p := range c.partitions {
+		if p.chain != nil {
+			for _, s := range p.chain.Segments {
+				first, last := s.Meta.MinTime, s.Meta.MaxTime
+				if s.Meta.Events == 0 {
+					first, last = s.Meta.Watermark, s.Meta.Watermark
+				}
+				if first < to && last >= from {
+					for reason, n := range s.Meta.Rejected {
+						counts[reason] += n
+					}
+				}
+			}
+		}
+		for i := range p.pieces {
+			for reason, n := range p.pieces[i].Rejected {
+				counts[reason] += n
+			}
+		}
+	}
+	return counts
+}
+
+func (c *cover) offsets() map[string]int64 {
+	offsets := make(map[string]int64, len(c.partitions))
+	for _, p := range c.partitions {
+		offsets[p.name] = p.end
+	}
+	return offsets
+}
+
+// watermark returns the event time up to which every partition is believed
+// complete. A partition whose log was found empty is complete up to when it was
+// asked, less the lateness, as long as another one is not: events come as they
+// happen then. If all are idle, that is not known, since old data may be
+// replayed with pauses: the largest watermark stands, and idleSince says how
+// long it has been allowed to move on at the clock's rate.
+func (c *cover) watermark(lateness time.Duration, idleFor func(largest int64) time.Duration) (watermark int64, known bool) {
+	if len(c.partitions) == 0 {
+		return 0, false
+	}
+	largest, allIdle := int64(math.MinInt64), true
+	claims, effective := int64(math.MaxInt64), int64(math.MaxInt64)
+	for _, p := range c.partitions {
+		largest = max(largest, p.watermark)
+		own := p.watermark
+		if p.idle == 0 {
+			allIdle = false
+		} else {
+			claim := p.idle - int64(lateness)
+			claims = min(claims, claim)
+			own = max(own, claim)
+		}
+		effective = min(effective, own)
+	}
+	if largest == store.NoWatermark {
+		return 0, false // no event yet
+	}
+	if !allIdle {
+		return effective, effective != store.NoWatermark
+	}
+	moved := min(largest+int64(idleFor(largest)), max(claims, largest))
+	return min(effective, moved), true
+}
+
+// incomplete says what of [from, to) may be missing, or nothing.
+func (c *cover) incomplete(from, to int64, watermark int64, known bool) (notes []string) {
+	switch {
+	case len(c.partitions) == 0:
+		return []string{"the stream has no events yet"}
+	case !known:
+		notes = append(notes, "a partition has no events yet, so how far the stream is complete is not known")
+	case watermark < to:
+		notes = append(notes, fmt.Sprintf("events from %s on (the watermark) may still come", formatTime(watermark)))
+	}
+	for _, g := range c.snapshot.Gaps() {
+		if g.Meets(from, to) && g.Reason != store.GapStart {
+			notes = append(notes, gapNote(&g))
+		}
+	}
+	for _, p := range c.partitions {
+		if p.chain != nil && p.chain.Broken != nil {
+			notes = append(notes, fmt.Sprintf("what follows offset %d of partition %s cannot be read: %v", p.chain.End, p.name, p.chain.Broken))
+		}
+		if p.dropped > 0 {
+			notes = append(notes, fmt.Sprintf("live events of partition %s are left out: they do not connect to what is stored up to offset %d", p.name, p.end))
+		}
+	}
+	return notes
+}
+
+func gapNote(g *store.Gap) string {
+	end := fmt.Sprintf("%d", g.To)
+	if g.To == math.MaxInt64 {
+		end = "…"
+	}
+	note := fmt.Sprintf("events of partition %s at offsets [%s, %s) are missing: %s", g.Partition, fmt.Sprint(g.From), end, g.Reason)
+	if g.Detail != "" {
+		note += ": " + g.Detail
+	}
+	return note
+}
