@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+)
+
+// checked reads the data of a segment and gives away only blocks whose checksum
+// is right. It remembers what it read, and lives for one row group of one call,
+// in one goroutine.
+type checked struct {
+	ctx     context.Context // of the one call that the reader lives for
+	object  Object
+	end     *ending
+	name    string
+	regions []region // disjoint, ascending
+}
+
+// region is a run of whole blocks; the last block of a file may be short.
+type region struct {
+	start int64
+	data  []byte
+}
+
+// extent is a range of bytes.
+type extent struct{ start, end int64 }
+
+// gapWorthReading is how far apart extents may be to be fetched at once: a
+// request costs more than reading this much.
+const gapWorthReading = blockBytes
+
+// load fetches the blocks of all extents, in as few reads as are sensible.
+func (r *checked) load(extents []extent) error {
+	slices.SortFunc(extents, func(a, b extent) int { return int(min(max(a.start-b.start, -1), 1)) })
+	var joined []extent
+	for _, e := range extents {
+		if e.start < 0 || e.end > r.end.dataBytes || e.start > e.end {
+			return damaged("bytes [%d, %d) are outside of its data", e.start, e.end)
+		}
+		e.start -= e.start % blockBytes
+		if tail := e.end % blockBytes; tail > 0 {
+			e.end = min(e.end+blockBytes-tail, r.end.dataBytes)
+		}
+		if n := len(joined); n > 0 && e.start <= joined[n-1].end+gapWorthReading {
+			joined[n-1].end = max(joined[n-1].end, e.end)
+			continue
+		}
+		joined = append(joined, e)
+	}
+	for _, e := range joined {
+		if err := r.fetch(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetch reads and checks whole blocks. A block that fails is read once more:
+// what is wrong may be on the way and not in the store.
+func (r *checked) fetch(e extent) error {
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	data := make([]byte, e.end-e.start)
+	if err := r.readFull(data, e.start); err != nil {
+		return err
+	}
+	for at := e.start; at < e.end; at += blockBytes {
+		block := data[at-e.start : min(at+blockBytes, e.end)-e.start]
+		want := r.end.sums[at/blockBytes]
+		if xxh3.Hash(block) == want {
+			continue
+		}
+		if err := r.readFull(block, at); err != nil {
+			return err
+		}
+		if xxh3.Hash(block) != want {
+			return damaged("the checksum of bytes [%d, %d) is wrong", at, at+int64(len(block)))
+		}
+	}
+	i, _ := slices.BinarySearchFunc(r.regions, e.start, func(x region, start int64) int { return int(min(max(x.start-start, -1), 1)) })
+	r.regions = slices.Insert(r.regions, i, region{start: e.start, data: data})
+	return nil
+}
+
+func (r *checked) readFull(p []byte, at int64) error {
+	n, err := r.object.ReadAt(p, at)
+	switch {
+	case n == len(p):
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return damaged("it ends at byte %d, where %d were written", at+int64(n), r.end.dataBytes)
+	default:
+		return fmt.Errorf("read %s: %w", r.name, err)
+	}
+}
+
+// ReadAt implements io.ReaderAt. What was not loaded is loaded now.
+func (r *checked) ReadAt(p []byte, at int64) (int, error) {
+	if at < 0 || at > r.end.dataBytes {
+		return 0, damaged("byte %d is outside of its data", at)
+	}
+	n := 0
+	for n < len(p) && at < r.end.dataBytes {
+		data := r.loaded(at)
+		if data == nil {
+			start := at - at%blockBytes
+			if err := r.fetch(extent{start, min(start+blockBytes, r.end.dataBytes)}); err != nil {
+				return n, err
+			}
+			continue
+		}
+		k := copy(p[n:], data)
+		n, at = n+k, at+int64(k)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// loaded returns what is loaded from an offset on.
+func (r *checked) loaded(at int64) []byte {
+	for i := range r.regions {
+		if x := &r.regions[i]; x.start <= at && at < x.start+int64(len(x.data)) {
+			return x.data[at-x.start:]
+		}
+	}
+	return nil
+}

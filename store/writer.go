@@ -1,0 +1,268 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/weir-stream/weir"
+)
+
+// Position is where a partition's chain ends, and what its owner goes on from.
+// Offset Next of the chain is offset Next-Shift of the log.
+type Position struct {
+	Next      int64
+	Log       string // "" until the first segment names it
+	Shift     int64
+	Tail      []byte
+	Watermark int64 // NoWatermark before the first event
+}
+
+// Draft is a segment to be appended. Of its metadata the writer sets Format,
+// ID, Stream, Definition, Partition, Writer and Written.
+//
+// Cells yields the segment's cells in batches that are sorted one after the
+// other. It is read once.
+type Draft struct {
+	Meta  SegmentMeta
+	Cells iter.Seq[*weir.Cells]
+}
+
+// What callers of a writer decide on.
+var (
+	// ErrLeftLog says that a chain would return to a log that it left. What its
+	// offsets mean would be ambiguous, so the partition takes nothing more.
+	ErrLeftLog = errors.New("the chain has left this log and cannot return to it")
+
+	// ErrUnsettled says that a put was neither confirmed nor refuted. Append
+	// again with the same From, possibly with more, or take over again.
+	ErrUnsettled = errors.New("it is not known whether the segment is stored")
+)
+
+// Writer appends to the chain of one partition. It is not for concurrent use:
+// one put is in flight at a time, and the next begins where the last one,
+// whoever it was from, is known to end.
+type Writer struct {
+	catalog   *Catalog
+	partition string
+	name      string // of this process, for those who read the metadata
+	position  Position
+	owned     bool // position is the end of the chain, as far as this writer knows
+	log       *slog.Logger
+}
+
+// NewWriter returns a writer that must take over before it appends. The name
+// says in the metadata who wrote a segment.
+func NewWriter(catalog *Catalog, partition, name string) *Writer {
+	return &Writer{
+		catalog: catalog, partition: partition, name: name,
+		log: catalog.log.With("partition", partition),
+	}
+}
+
+// Position returns where the next segment begins, as far as this writer knows.
+func (w *Writer) Position() Position { return w.position }
+
+// Takeover finds the chain's end. What was read of the log before may be kept
+// only if it begins there, in the same log with the same shift.
+func (w *Writer) Takeover(ctx context.Context) (Position, error) {
+	w.owned = false
+	snapshot, err := w.catalog.Refresh(ctx)
+	if err != nil {
+		return Position{}, fmt.Errorf("take over partition %s: %w", w.partition, err)
+	}
+	chain := snapshot.Chain(w.partition)
+	if chain == nil {
+		empty := newChain(w.partition, snapshot.Manifest)
+		chain = &empty
+	}
+	if chain.Broken != nil {
+		return Position{}, fmt.Errorf("take over partition %s: %w", w.partition, chain.Broken)
+	}
+	// The last segments may have been put by a process that died before it made
+	// them durable. What follows makes the log forget their events.
+	if err := syncFolder(ctx, w.catalog.bucket, segmentFolder(w.catalog.stream.Name, w.partition)); err != nil {
+		return Position{}, fmt.Errorf("take over partition %s: %w", w.partition, err)
+	}
+	w.position, w.owned = chain.position(), true
+	return w.position, nil
+}
+
+// Append puts the segment at the end of the chain and returns the position
+// behind what is then stored there: the draft, or what another owner put first.
+//
+// It reports kept if the chain goes on exactly where the draft ends, in the same
+// log with the same shift. What was read beyond the draft can then be kept;
+// otherwise everything in memory must be dropped, and the log be read from the
+// returned position. A draft that is not at the writer's position is refused.
+//
+// Append tries until it knows what is stored or the context ends.
+func (w *Writer) Append(ctx context.Context, draft Draft) (Position, bool, error) {
+	if err := w.check(&draft.Meta); err != nil {
+		return w.position, false, fmt.Errorf("append to partition %s: %w", w.partition, err)
+	}
+	stream := w.catalog.stream
+	meta := draft.Meta
+	meta.Format, meta.ID, meta.Stream, meta.Partition = formatVersion, newID(), stream.Name, w.partition
+	meta.Definition = DefinitionOf(stream)
+	meta.Writer, meta.Written = w.name, w.catalog.now()
+	data, err := EncodeSegment(stream, meta, draft.Cells)
+	if err != nil {
+		return w.position, false, fmt.Errorf("append to partition %s: %w", w.partition, err)
+	}
+	position, kept, err := w.append(ctx, &meta, data)
+	if err != nil {
+		return w.position, false, fmt.Errorf("append %s: %w", SegmentName(stream.Name, w.partition, meta.From), err)
+	}
+	return position, kept, nil
+}
+
+func (w *Writer) append(ctx context.Context, meta *SegmentMeta, data []byte) (Position, bool, error) {
+	name := SegmentName(meta.Stream, w.partition, meta.From)
+	stored, err := w.settle(ctx, name, meta, data)
+	if err != nil {
+		return w.position, false, err
+	}
+	void, err := w.catalog.behindFrontier(ctx, w.partition, meta.From)
+	if err != nil {
+		return w.position, false, fmt.Errorf("%w: validate against the newest manifest: %w", ErrUnsettled, err)
+	}
+	if void {
+		// Compaction took the name while this writer slept, and its put went
+		// where nobody looks. The truth is at the end of the chain.
+		w.log.Warn("segment put behind the frontier of compaction, reading the log again", "segment", name)
+		position, err := w.Takeover(ctx)
+		return position, false, err
+	}
+	if err := w.catalog.adopt(ctx, stored); err != nil {
+		w.owned = false
+		return w.position, false, err
+	}
+	m := &stored.Meta
+	w.position = Position{Next: m.To, Log: m.Log, Shift: m.Shift, Tail: m.Tail, Watermark: m.Watermark}
+	kept := m.To == meta.To && m.Log == meta.Log && m.Shift == meta.Shift
+	if m.ID != meta.ID {
+		w.log.Info("another owner's segment is stored", "segment", name, "to", m.To, "kept", kept, "writer", m.Writer)
+	}
+	return w.position, kept, nil
+}
+
+// settle puts the segment and returns what is stored under its name, whoever
+// put it.
+func (w *Writer) settle(ctx context.Context, name string, meta *SegmentMeta, data []byte) (*SegmentRef, error) {
+	for pause := newPause(); ; {
+		putErr := w.catalog.bucket.Put(ctx, name, data)
+		if putErr == nil {
+			return &SegmentRef{Name: name, Size: int64(len(data)), Meta: *meta}, nil
+		}
+		if errors.Is(putErr, ErrSync) {
+			return nil, putErr
+		}
+		stored, getErr := w.readBack(ctx, name)
+		switch {
+		case getErr == nil:
+			return stored, nil
+		case errors.Is(getErr, ErrSync), errors.Is(getErr, ErrDamaged):
+			return nil, getErr
+		}
+		w.log.Warn("put is unsettled, trying again", "segment", name, "put", putErr, "read", getErr)
+		if err := pause.wait(ctx); err != nil {
+			return nil, fmt.Errorf("%w: put: %w; read back: %w", ErrUnsettled, putErr, getErr)
+		}
+	}
+}
+
+// readBack returns what is stored under the name, and makes it durable: its
+// putter may not have.
+func (w *Writer) readBack(ctx context.Context, name string) (*SegmentRef, error) {
+	ref, err := w.catalog.readRef(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := syncFolder(ctx, w.catalog.bucket, segmentFolder(w.catalog.stream.Name, w.partition)); err != nil {
+		return nil, err
+	}
+	return ref, nil
+}
+
+// check refuses what would break the chain.
+func (w *Writer) check(m *SegmentMeta) error {
+	at := w.position
+	switch {
+	case !w.owned:
+		return errors.New("the writer has not taken over")
+	case m.From != at.Next:
+		return fmt.Errorf("the draft begins at %d, the chain ends at %d", m.From, at.Next)
+	case m.To <= m.From:
+		return fmt.Errorf("the draft covers offsets [%d, %d)", m.From, m.To)
+	case m.Watermark < at.Watermark:
+		return fmt.Errorf("the watermark would fall from %d to %d", at.Watermark, m.Watermark)
+	case m.Gap == nil && at.Log != "" && (m.Log != at.Log || m.Shift != at.Shift):
+		return fmt.Errorf("the draft is of log %q shifted by %d, the chain of log %q shifted by %d", m.Log, m.Shift, at.Log, at.Shift)
+	case m.Log == "":
+		return errors.New("the draft does not name its log")
+	}
+	if chain := w.catalog.Snapshot().Chain(w.partition); chain != nil && m.Log != at.Log && slices.Contains(chain.Left, m.Log) {
+		return fmt.Errorf("%w: %q", ErrLeftLog, m.Log)
+	}
+	return nil
+}
+
+// Skip appends a gap over [Next, to) of the same log: what it dropped before it
+// was read, or what precedes the start of a log that is new here.
+func (w *Writer) Skip(ctx context.Context, log string, to int64, reason GapReason) (Position, bool, error) {
+	return w.appendGap(ctx, log, w.position.Shift, to, reason)
+}
+
+// ChangeLog appends a gap over [Next, Next+1), behind which the chain goes on
+// at the given offset of another log, or of this one where it shrank.
+func (w *Writer) ChangeLog(ctx context.Context, log string, offset int64, reason GapReason) (Position, bool, error) {
+	to := w.position.Next + 1
+	return w.appendGap(ctx, log, to-offset, to, reason)
+}
+
+func (w *Writer) appendGap(ctx context.Context, log string, shift, to int64, reason GapReason) (Position, bool, error) {
+	now := w.catalog.now()
+	position, kept, err := w.Append(ctx, Draft{Meta: SegmentMeta{
+		From: w.position.Next, To: to, Log: log, Shift: shift, Watermark: w.position.Watermark,
+		Gap: &GapMeta{Reason: reason, WatermarkBefore: w.position.Watermark, Noticed: now},
+	}})
+	if err == nil && kept {
+		w.log.Warn("events were lost before they were read", "reason", reason, "log", log, "next", position.Next)
+	}
+	return position, kept, err
+}
+
+// String describes the position in one line.
+func (p Position) String() string {
+	return fmt.Sprintf("offset %d of the chain, %d of log %q", p.Next, p.Next-p.Shift, p.Log)
+}
+
+// Equal reports whether both positions are the same place of the same log.
+func (p Position) Equal(q Position) bool {
+	return p.Next == q.Next && p.Log == q.Log && p.Shift == q.Shift && bytes.Equal(p.Tail, q.Tail) && p.Watermark == q.Watermark
+}
+
+// pause waits longer each time.
+type pause struct{ next time.Duration }
+
+func newPause() *pause { return &pause{next: 10 * time.Millisecond} }
+
+const longestPause = 5 * time.Second
+
+func (p *pause) wait(ctx context.Context) error {
+	timer := time.NewTimer(p.next)
+	defer timer.Stop()
+	p.next = min(2*p.next, longestPause)
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
