@@ -94,7 +94,8 @@ type SourceConfig struct {
 	// Clients POST events to /v1/streams/NAME/events.
 	Push *PushConfig `yaml:"push,omitempty,flow"`
 
-	// A file of one JSON object a line; gzip when its name ends in .gz.
+	// A file of one JSON object a line, gzip when its name ends in .gz. It is
+	// read to its end, and on as it grows.
 	File *FileConfig `yaml:"file,omitempty,flow"`
 
 	// Standard input, one JSON object a line.
@@ -111,11 +112,11 @@ type PushConfig struct {
 	Partitions int `yaml:"partitions"`
 }
 
-// FileConfig is a source that is read once to its end and continued when the
-// file has grown.
+// FileConfig is a source of one partition. Files that are merely loaded (weir
+// load) need no such source; any stream takes them.
 type FileConfig struct {
-	// The file, or a pattern (logs/*.ndjson.gz) of files, each of which is
-	// a partition. Its path is its identity.
+	// The file is known by its path: when another takes its place, that one
+	// is read from its beginning.
 	Path string `yaml:"path"`
 }
 
@@ -206,8 +207,8 @@ type RetentionConfig struct {
 // FlushConfig says when cells leave memory. What a crash costs is reading the
 // events since the last flush again, never an event.
 type FlushConfig struct {
-	// At the latest this long after the first event. Shorter than a window
-	// means several cells for one window, merged when asked. Default 10s.
+	// This often, though no more often than the stream's windows end: a window
+	// that is stored in parts takes a cell for each. Default 10s.
 	Interval time.Duration `yaml:"interval"`
 
 	// Or when the cells of all streams take this much. Default 256MiB.
