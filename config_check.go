@@ -235,7 +235,7 @@ func (k *checker) checkNames(c *Config) {
 func (m *MeasureConfig) columns(name string) []string {
 	var suffixes []string
 	if m.Sum != "" || m.Quantile != "" {
-		suffixes = append(suffixes, "values", "sum", "min", "max")
+		suffixes = append(suffixes, "count", "sum", "min", "max")
 	}
 	if m.Quantile != "" {
 		suffixes = append(suffixes, "tdigest", "ddsketch", "p50", "p99")
