@@ -144,6 +144,7 @@ type Journal struct {
 
 	mu       sync.Mutex // guards all below
 	running  bool
+	closing  bool  // no new batches, those admitted are still written
 	err      error // why it ended
 	streams  map[string]*stream
 	files    []*file    // oldest first; the last one is written to
@@ -241,8 +242,11 @@ func (j *Journal) Append(ctx context.Context, stream, key string, body []byte, e
 func (j *Journal) admit(name string, r *request) (*request, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.err != nil {
+	switch {
+	case j.err != nil:
 		return nil, j.err
+	case j.closing:
+		return nil, ErrClosed
 	}
 	s := j.streams[name]
 	if s == nil || s.configured == 0 {
@@ -251,13 +255,12 @@ func (j *Journal) admit(name string, r *request) (*request, error) {
 	r.arrival = j.opts.Now()
 	if r.keyed {
 		if first := s.flying[r.id]; first != nil {
-			return first, s.sameBody(first.hash, r.hash)
+			return first, s.duplicate(first.hash, r.hash)
 		}
 		if e, ok := s.keys.lookup(r.id, r.arrival); ok {
 			r.ack = e.ack()
-			s.counts.Duplicates++
 			close(r.done)
-			return r, s.sameBody(e.hash, r.hash)
+			return r, s.duplicate(e.hash, r.hash)
 		}
 	}
 	p, err := s.choose(int64(len(r.body)), j.opts.MaxBehind)

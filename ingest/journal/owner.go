@@ -119,26 +119,25 @@ func (o *owner) begin(index int) error {
 	return nil
 }
 
-// turn makes durable what is pending, then deletes what it can.
+// turn makes one group durable, then deletes what it can.
 func (o *owner) turn() error {
-	for {
-		group := o.take()
-		if len(group) == 0 {
-			return o.truncate()
-		}
-		if err := o.commit(group); err != nil {
-			o.j.mu.Lock()
-			for _, r := range group {
-				o.j.settle(r, fmt.Errorf("%w: %w", ErrFailed, err))
-			}
-			o.j.mu.Unlock()
-			return err
-		}
+	group, more := o.take()
+	if more {
+		o.j.poke()
 	}
+	if err := o.commit(group); err != nil {
+		o.j.mu.Lock()
+		for _, r := range group {
+			o.j.settle(r, fmt.Errorf("%w: %w", ErrFailed, err))
+		}
+		o.j.mu.Unlock()
+		return err
+	}
+	return o.truncate()
 }
 
 // take takes the next group and gives each batch its offsets.
-func (o *owner) take() []*request {
+func (o *owner) take() (group []*request, more bool) {
 	o.j.mu.Lock()
 	defer o.j.mu.Unlock()
 	n, bytes := 0, 0
@@ -149,16 +148,18 @@ func (o *owner) take() []*request {
 		bytes += len(r.rec)
 		n++
 	}
-	group := o.j.pending[:n:n]
-	o.j.pending = o.j.pending[n:]
+	group, o.j.pending = o.j.pending[:n:n], o.j.pending[n:]
 	if len(o.j.pending) == 0 {
 		o.j.pending = nil
 	}
-	return group
+	return group, len(o.j.pending) > 0
 }
 
 // commit writes a group, syncs it, and only then shows it to anyone.
 func (o *owner) commit(group []*request) error {
+	if len(group) == 0 {
+		return nil
+	}
 	files := make([]*file, len(group))
 	for i, r := range group {
 		setPlace(r.rec, r.ack.Partition, r.ack.First)
@@ -387,8 +388,16 @@ func (j *Journal) drop(f *file) {
 
 // finish ends the log in good order: with a mark that all of it is on disk.
 func (o *owner) finish() error {
-	if err := o.turn(); err != nil {
-		return err
+	o.j.mu.Lock()
+	o.j.closing = true
+	o.j.mu.Unlock()
+	for pending := true; pending; {
+		if err := o.turn(); err != nil {
+			return err
+		}
+		o.j.mu.Lock()
+		pending = len(o.j.pending) > 0
+		o.j.mu.Unlock()
 	}
 	mark := make([]byte, headSize)
 	newHead(mark, kindMark)

@@ -91,8 +91,10 @@ func (s *stream) leave(r *request) {
 	}
 }
 
-func (s *stream) sameBody(known, given xxh3.Uint128) error {
+// duplicate counts a batch whose key is known, and refuses another body.
+func (s *stream) duplicate(known, given xxh3.Uint128) error {
 	if known == given {
+		s.counts.Duplicates++
 		return nil
 	}
 	s.counts.KeysReused++
