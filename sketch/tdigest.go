@@ -1,0 +1,229 @@
+package sketch
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// TDigest answers quantiles and ranks: Dunning's merging t-digest.
+//
+// Idea: values are grouped in order into centroids (mean, weight), small ones
+// at the ends and larger ones in the middle, so that extreme quantiles are
+// sharp. A centroid's weight is capped by the smaller of the limits of the
+// scale functions k1 and k2: k2 alone keeps its tails but leaves the middle so
+// coarse that a median is ten times worse.
+//
+//	Paper      Dunning, Ertl, "Computing extremely accurate quantiles using
+//	           t-digests" (2019)
+//	Guarantee  none in the worst case (Cormode et al., "Theory meets practice at
+//	           the median", 2021); in practice a rank error far below q(1-q)/δ. At
+//	           δ = 100 about 0.1 % of rank in the middle and 0.01 % at p99.9.
+//	           Between two modes it interpolates across the gap, where no value
+//	           is: the interval says so, the value does not.
+//	Bytes      about 110 centroids at δ = 100: 2 to 3 KiB in memory, 0.7 KB encoded.
+//	           While at most 128 different values were seen: those.
+//	Merge law  exact while at most 128 different values were seen. Beyond, merging
+//	           is approximate and its order matters to the last digits: merge in a
+//	           fixed order, and never compare bytes.
+//	Otherwise  [DDSketch] for a bound on the relative error and an exact merge.
+//
+// A digest has three parts. Added values wait in a buffer; merged centroids wait
+// behind the sorted ones; both are taken in when there are many of them:
+//
+//	cs    [ sorted centroids ........ | merged, unsorted ]
+//	                            sorted^
+//	buf   [ values, unsorted ]
+//
+// Merging many digests therefore costs one sort and one compression for
+// thousands of centroids, at five times the resolution, so that merging hundreds
+// of thousands of tiny digests does not wear the answer down. Only encoding
+// returns to δ.
+//
+// A TDigest is safe for concurrent reads. It never changes on reading; reading
+// one with waiting parts sorts a copy each time, so call [TDigest.Settle] before
+// asking much.
+type TDigest struct {
+	compression float64
+	count       float64
+	min, max    float64
+	cs          []centroid
+	buf         []float64
+	sorted      int32
+	inexact     bool // some centroid stands for different values
+}
+
+type centroid struct{ mean, weight float64 }
+
+// Bounds and the usual compression.
+const (
+	MinCompression     = 10
+	MaxCompression     = 10_000
+	DefaultCompression = 100
+)
+
+const (
+	bufferValues  = 128 // values that wait at most
+	exactValues   = 128 // different values an encoding holds exactly
+	firstBuffer   = 8
+	waitCentroids = 4096 // centroids that a digest of merged ones holds at most
+	mergedFiner   = 5    // factor on δ of a digest of merged ones
+)
+
+// NewTDigest returns an empty digest. Compression, δ, is rounded to a whole
+// number between 10 and 10,000.
+func NewTDigest(compression float64) *TDigest {
+	return &TDigest{compression: wholeCompression(compression), min: math.Inf(1), max: math.Inf(-1)}
+}
+
+func wholeCompression(c float64) float64 {
+	if !(c >= MinCompression) { // NaN too
+		return MinCompression
+	}
+	return math.Min(math.Round(c), MaxCompression)
+}
+
+// Compression returns δ.
+func (t *TDigest) Compression() float64 { return t.compression }
+
+// Add adds a value. Values that are not finite have no rank and are ignored;
+// reject and count them where they enter.
+func (t *TDigest) Add(x float64) {
+	if len(t.buf) == cap(t.buf) {
+		t.makeRoom()
+	}
+	if !(math.Abs(x) <= math.MaxFloat64) {
+		return
+	}
+	x += 0 // makes -0 the same value as 0
+	if x < t.min {
+		t.min = x
+	}
+	if x > t.max {
+		t.max = x
+	}
+	t.count++
+	t.buf = append(t.buf, x)
+}
+
+// makeRoom grows the buffer up to its limit and then empties it.
+func (t *TDigest) makeRoom() {
+	if len(t.buf) < bufferValues {
+		grown := make([]float64, len(t.buf), min(max(firstBuffer, 2*len(t.buf)), bufferValues))
+		copy(grown, t.buf)
+		t.buf = grown
+		return
+	}
+	t.takeBuffer()
+}
+
+// AddValues adds values, and may reorder them.
+func (t *TDigest) AddValues(values []float64) {
+	for _, x := range values {
+		t.Add(x)
+	}
+}
+
+// Merge adds what the other digest holds, which does not change.
+func (t *TDigest) Merge(o *TDigest) error {
+	if o.count == 0 {
+		return nil
+	}
+	t.reserve(len(o.cs) + len(o.buf))
+	t.cs = append(t.cs, o.cs...)
+	for _, x := range o.buf {
+		t.cs = append(t.cs, centroid{x, 1})
+	}
+	t.merged(o.count, o.min, o.max, o.inexact)
+	return nil
+}
+
+// merged accounts for centroids appended to the unsorted part.
+func (t *TDigest) merged(count, lo, hi float64, inexact bool) {
+	t.count += count
+	t.min = math.Min(t.min, lo)
+	t.max = math.Max(t.max, hi)
+	t.inexact = t.inexact || inexact
+}
+
+// limit is the number of centroids a digest of merged ones holds at most.
+func (t *TDigest) limit() int { return max(waitCentroids, 16*int(t.compression)) }
+
+// reserve makes room for n more centroids, compressing if they would be too many.
+func (t *TDigest) reserve(n int) {
+	if len(t.cs)+n <= t.limit() {
+		return
+	}
+	t.sortCentroids()
+	if len(t.cs)+n > t.limit()/2 {
+		t.cs = compress(t.cs, t.count-float64(len(t.buf)), mergedFiner*t.compression)
+		t.sorted = int32(len(t.cs))
+		t.inexact = true
+	}
+}
+
+// Settle takes in what waits, so that the answers that follow are fast.
+func (t *TDigest) Settle() {
+	for _, x := range t.buf {
+		t.cs = append(t.cs, centroid{x, 1})
+	}
+	t.buf = t.buf[:0]
+	t.sortCentroids()
+	if len(t.cs) > t.limit() {
+		t.reserve(0)
+	}
+}
+
+// Shrink settles the digest and brings it to the resolution of its compression,
+// as encoding does.
+func (t *TDigest) Shrink() {
+	t.Settle()
+	if len(t.cs) > exactValues || t.inexact {
+		t.cs = slices.Clip(compress(t.cs, t.count, t.compression))
+		t.sorted = int32(len(t.cs))
+		t.inexact = true
+	}
+	t.buf = nil
+}
+
+// Count returns how many values were added.
+func (t *TDigest) Count() uint64 { return uint64(t.count) }
+
+// Min returns the smallest value, NaN if there is none.
+func (t *TDigest) Min() float64 {
+	if t.count == 0 {
+		return math.NaN()
+	}
+	return t.min
+}
+
+// Max returns the largest value, NaN if there is none.
+func (t *TDigest) Max() float64 {
+	if t.count == 0 {
+		return math.NaN()
+	}
+	return t.max
+}
+
+// Exact reports whether the digest still holds every value.
+func (t *TDigest) Exact() bool { return !t.inexact }
+
+// SizeBytes is the memory the digest holds.
+func (t *TDigest) SizeBytes() int { return 88 + 16*cap(t.cs) + 8*cap(t.buf) }
+
+// Reset empties the digest, and keeps its memory for reuse.
+func (t *TDigest) Reset() {
+	*t = TDigest{
+		compression: t.compression, min: math.Inf(1), max: math.Inf(-1),
+		cs: t.cs[:0], buf: t.buf[:0],
+	}
+}
+
+func (t *TDigest) String() string {
+	how := "exact"
+	if t.inexact {
+		how = "approximate"
+	}
+	return fmt.Sprintf("t-digest δ=%g, %d values from %g to %g, %d centroids, %s",
+		t.compression, t.Count(), t.Min(), t.Max(), len(t.cs)+len(t.buf), how)
+}
