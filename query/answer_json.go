@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/sketch"
 )
 
@@ -60,9 +61,9 @@ func (a *Answer) appendJSON(b []byte, spill func([]byte) []byte, last func([]byt
 	b = appendTime(b, a.To)
 	if a.Step > 0 {
 		b = append(b, `,"step":`...)
-		b = appendString(b, formatDuration(a.Step))
+		b = appendString(b, weir.FormatDuration(a.Step))
 		b = append(b, `,"window":`...)
-		b = appendString(b, formatDuration(a.Window))
+		b = appendString(b, weir.FormatDuration(a.Window))
 	}
 	b = append(b, `,"confidence":`...)
 	b = appendNumber(b, a.Confidence)

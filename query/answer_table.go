@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/sketch"
 )
 
@@ -57,10 +58,10 @@ func (a *Answer) writeHeading(w io.Writer) {
 	layout := timeLayout([]int64{a.From.UnixNano(), a.To.UnixNano()})
 	fmt.Fprintf(w, "%s, %s to %s UTC", a.Stream, a.From.UTC().Format(layout), a.To.UTC().Format(layout))
 	if a.Step > 0 {
-		fmt.Fprintf(w, ", every %s", formatDuration(a.Step))
+		fmt.Fprintf(w, ", every %s", weir.FormatDuration(a.Step))
 	}
 	if a.Window > a.Step {
-		fmt.Fprintf(w, " over %s", formatDuration(a.Window))
+		fmt.Fprintf(w, " over %s", weir.FormatDuration(a.Window))
 	}
 	if !a.Complete {
 		fmt.Fprint(w, ", not yet complete")

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/store"
 )
 
@@ -102,17 +102,14 @@ func adjoin(a, b *weir.Piece) bool {
 	return a.To == b.From && a.Log == b.Log && a.Shift == b.Shift
 }
 
-// events reports the oldest and newest event time of all that is covered, and
-// the end of the window that holds the newest. Of live cells the windows are
-// known; an event's own time is not.
-func (c *cover) events(width int64) (oldest, newest, end int64, any bool) {
-	oldest, newest = math.MaxInt64, math.MinInt64
+// events reports the time of the oldest event of all that is covered, and the
+// end of the window that holds the newest. Of live cells the windows are known;
+// an event's own time is not.
+func (c *cover) events(width int64) (oldest, newestEnd int64, any bool) {
+	oldest, newestEnd = math.MaxInt64, math.MinInt64
 	see := func(first, last, width int64) {
-		oldest, newest = min(oldest, first), max(newest, last)
-		end = max(end, weir.WindowStart(last, width)+width)
-		any = true
+		oldest, newestEnd, any = min(oldest, first), max(newestEnd, weir.WindowStart(last, width)+width), true
 	}
-	end = math.MinInt64
 	if m := c.snapshot.Manifest; m != nil {
 		for _, b := range m.Blocks {
 			see(b.MinTime, b.MaxTime-1, int64(b.Width))
@@ -132,7 +129,7 @@ func (c *cover) events(width int64) (oldest, newest, end int64, any bool) {
 			}
 		}
 	}
-	return oldest, newest, end, any
+	return oldest, newestEnd, any
 }
 
 // segments returns the segments that may have cells of [from, to), in the
@@ -164,16 +161,12 @@ func (c *cover) rejected(from, to int64) map[string]int64 {
 					first, last = s.Meta.Watermark, s.Meta.Watermark
 				}
 				if first < to && last >= from {
-					for reason, n := range s.Meta.Rejected {
-						counts[reason] += n
-					}
+					addCounts(counts, s.Meta.Rejected)
 				}
 			}
 		}
 		for i := range p.pieces {
-			for reason, n := range p.pieces[i].Rejected {
-				counts[reason] += n
-			}
+			addCounts(counts, p.pieces[i].Rejected)
 		}
 	}
 	return counts

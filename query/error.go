@@ -57,13 +57,17 @@ func exceeded(limit error, format string, args ...any) *LimitError {
 	return &LimitError{Limit: limit, Detail: fmt.Sprintf(format, args...)}
 }
 
-// nearest returns the candidate that a misspelt word most likely stands for,
-// or "" where none is close: at most a third of its letters may differ.
+// nearest returns the candidate that a misspelt word most likely stands for, or
+// "" where none is close: a third of its letters may differ, and two at least
+// of a word of four letters or more.
 func nearest(word string, candidates []string) string {
-	best, bestDistance := "", max(1, utf8.RuneCountInString(word)/3)+1
+	allowed := max(1, utf8.RuneCountInString(word)/3)
+	if len(word) >= 4 {
+		allowed = max(2, allowed)
+	}
+	best, bestDistance := "", allowed+1
 	for _, candidate := range candidates {
-		distance := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(candidate))
-		if distance < bestDistance {
+		if distance := distance(strings.ToLower(word), strings.ToLower(candidate)); distance < bestDistance {
 			best, bestDistance = candidate, distance
 		}
 	}
@@ -71,6 +75,19 @@ func nearest(word string, candidates []string) string {
 		return ""
 	}
 	return best
+}
+
+// distance is Levenshtein's, except that two neighbours that changed places are
+// one mistake, as they are to who types.
+func distance(a, b string) int {
+	if len(a) == len(b) {
+		for i := range len(a) - 1 {
+			if a[:i]+a[i+1:i+2]+a[i:i+1]+a[i+2:] == b {
+				return 1
+			}
+		}
+	}
+	return levenshtein.ComputeDistance(a, b)
 }
 
 // list writes names as prose: "a, b and c".

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/sketch"
 )
 
@@ -21,6 +21,10 @@ type sketcher interface {
 	AppendBinary(dst []byte) []byte
 	Reset()
 }
+
+// settler is a sketch that puts off work until it is asked, and would then do
+// it for every question.
+type settler interface{ Settle() }
 
 // newSketcher makes the sketch into which cells of a measure are merged.
 func newSketcher(s *weir.Stream, m weir.Measure) sketcher {
@@ -43,7 +47,8 @@ func newSketcher(s *weir.Stream, m weir.Measure) sketcher {
 }
 
 const (
-	topRoom     = 8 // slots of a merged top for each of a cell's
+	maxBins     = 1000 // of a histogram: finer ones are joined
+	topRoom     = 8    // slots of a merged top for each of a cell's
 	minTopSlots = 1024
 )
 
@@ -164,6 +169,9 @@ func (m *merger) evaluator(measure int, x *index, series []Series) func() func(i
 			if err := m.mergeInto(merged, measure, x, group*m.buckets+first, group*m.buckets+last); err != nil {
 				return err
 			}
+			if s, ok := merged.(settler); ok {
+				s.Settle()
+			}
 			for _, i := range asked {
 				c := &m.plan.columns[i]
 				ask(merged, c, hashes[i], m.plan.request.Confidence, &series[group].Columns[i], point)
@@ -178,7 +186,7 @@ func ask(s sketcher, c *column, hash uint64, confidence float64, out *Column, po
 	switch s := s.(type) {
 	case sketch.Quantiles:
 		if c.Function == Histogram {
-			out.Bins[point] = s.Histogram()
+			out.Bins[point] = s.Histogram(maxBins).Bins
 			return
 		}
 		if s.Count() == 0 {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 )
 
 // Function is what an expression asks of a measure.
@@ -39,10 +39,10 @@ var functionKinds = map[Function][]weir.Kind{
 // usage lists the ways to ask a measure of each kind.
 var usage = map[weir.Kind][]string{
 	weir.Sum:       {"sum", "min", "max", "mean"},
-	weir.Quantile:  {"sum", "min", "max", "mean", "p50", "p90", "p95", "p99", "p99.9", "quantile(q)", "rank(x)", "histogram"},
+	weir.Quantile:  {"sum", "min", "max", "mean", "p50", "p99", "p99.9", "quantile(0.95)", "rank(30)", "histogram"},
 	weir.Distinct:  {"distinct"},
-	weir.Top:       {"top(n)"},
-	weir.Frequency: {"frequency(\"item\")"},
+	weir.Top:       {"top(10)"},
+	weir.Frequency: {`frequency("item")`},
 }
 
 // Exact reports whether the function's values are exact by nature. Estimates
@@ -138,11 +138,12 @@ func ParseExpression(text string) (Expression, error) {
 // is that of a function.
 func (e *Expression) setFunction(name, argument string, called bool) (known bool, err error) {
 	if percentile, ok := strings.CutPrefix(name, "p"); ok && !called {
-		if p, err := strconv.ParseFloat(percentile, 64); err == nil && isDigits(percentile) {
-			if p > 100 {
+		// In decimal, so that p99.9 is 0.999 and not what 99.9/100 rounds to.
+		if q, err := strconv.ParseFloat(percentile+"e-2", 64); err == nil && isDigits(percentile) {
+			if q > 1 {
 				return true, wrong("select", "%q: a percentile lies between p0 and p100", e.text)
 			}
-			e.Function, e.Quantile = Quantile, p/100
+			e.Function, e.Quantile = Quantile, q
 			return true, nil
 		}
 	}

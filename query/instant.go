@@ -1,11 +1,12 @@
 package query
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weir-stream/weir"
 )
 
 // Instant is an end of a range: a time, or one relative to the clock or to the
@@ -45,9 +46,9 @@ func (i Instant) String() string {
 	}
 	switch {
 	case i.offset < 0:
-		return name + "-" + formatDuration(-i.offset)
+		return name + "-" + weir.FormatDuration(-i.offset)
 	case i.offset > 0:
-		return name + "+" + formatDuration(i.offset)
+		return name + "+" + weir.FormatDuration(i.offset)
 	}
 	return name
 }
@@ -147,64 +148,18 @@ func (i Instant) resolve(param string, clock time.Time, newestEnd int64) (int64,
 	return t.UnixNano(), nil
 }
 
-var durationUnits = []struct {
-	name string
-	size time.Duration
-}{
-	{"w", 7 * 24 * time.Hour}, {"d", 24 * time.Hour}, {"h", time.Hour}, {"ms", time.Millisecond},
-	{"m", time.Minute}, {"s", time.Second}, {"us", time.Microsecond}, {"ns", 1},
-}
+// maxDuration keeps a range that is widened by a step or window within an int64.
+const maxDuration = 50 * 365 * 24 * time.Hour
 
 // ParseDuration reads a positive duration such as 10s, 5m, 1h30m, 1d or 1w.
 // param names it in errors.
 func ParseDuration(param, text string) (time.Duration, error) {
-	var total time.Duration
-	rest := strings.TrimSpace(text)
-	for rest != "" {
-		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789."))
-		number, err := strconv.ParseFloat(rest[:digits], 64)
-		if err != nil {
-			return 0, notDuration(param, text)
-		}
-		rest = rest[digits:]
-		unit := rest[:len(rest)-len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz"))]
-		rest = rest[len(unit):]
-		size := time.Duration(0)
-		for _, u := range durationUnits {
-			if u.name == unit {
-				size = u.size
-			}
-		}
-		nanos := math.Round(number * float64(size))
-		if size == 0 || nanos > float64(math.MaxInt64/2) || float64(total)+nanos > float64(math.MaxInt64/2) {
-			return 0, notDuration(param, text)
-		}
-		total += time.Duration(nanos)
+	d, err := weir.ParseDuration(strings.TrimSpace(text))
+	switch {
+	case err != nil:
+		return 0, wrong(param, "%v", err)
+	case d <= 0 || d > maxDuration:
+		return 0, wrong(param, "%q does not lie between 1ns and %s", text, weir.FormatDuration(maxDuration))
 	}
-	if total <= 0 {
-		return 0, notDuration(param, text)
-	}
-	return total, nil
-}
-
-func notDuration(param, text string) *ParamError {
-	return wrong(param, "%q is no duration; write a number and a unit, as in 10s, 5m, 1h, 1d or 1w", text)
-}
-
-// formatDuration writes a duration in the units ParseDuration reads: 90m is 1h30m.
-func formatDuration(d time.Duration) string {
-	if d == 0 {
-		return "0s"
-	}
-	out := ""
-	for _, u := range []struct {
-		name string
-		size time.Duration
-	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}, {"us", time.Microsecond}, {"ns", 1}} {
-		if n := d / u.size; n > 0 {
-			out += fmt.Sprintf("%d%s", n, u.name)
-			d -= n * u.size
-		}
-	}
-	return out
+	return d, nil
 }

@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 )
 
 // merger folds batches of cells into a grid of slots, one for each group and
@@ -137,10 +137,10 @@ func (m *merger) slotsOf(c *weir.Cells) ([]int32, error) {
 	slots := make([]int32, c.Rows())
 	for i, dims := range c.Series {
 		group := -1
-		bucket, bucketEnd := 0, int64(math.MinInt64) // rows are sorted by window
+		bucket, bucketStart, bucketEnd := 0, int64(math.MaxInt64), int64(math.MinInt64) // of the row before
 		for row := c.Starts[i]; row < c.Starts[i+1]; row++ {
 			window := c.Window[row]
-			if window < m.span.read || window >= m.span.to {
+			if window < m.span.kept || window >= m.span.to {
 				slots[row] = -1
 				continue
 			}
@@ -150,9 +150,10 @@ func (m *merger) slotsOf(c *weir.Cells) ([]int32, error) {
 					return nil, err
 				}
 			}
-			if window >= bucketEnd {
+			if window < bucketStart || window >= bucketEnd {
 				bucket = int((window - m.span.read) / m.span.bucket)
-				bucketEnd = m.span.read + int64(bucket+1)*m.span.bucket
+				bucketStart = m.span.read + int64(bucket)*m.span.bucket
+				bucketEnd = bucketStart + m.span.bucket
 			}
 			slots[row] = int32(group*m.buckets + bucket)
 		}

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 )
 
 // plan is a question resolved against a stream's definition: names are
@@ -35,7 +36,7 @@ const maxSelect = 100
 func newPlan(r Request, s *weir.Stream, limits Limits) (*plan, error) {
 	p := &plan{request: r, stream: s, wanted: make([]bool, len(s.Measures)), limits: r.Limits.within(limits)}
 	if len(r.Select) == 0 {
-		return nil, wrong("select", "nothing is selected; ask for count, or for a measure of stream %q: %s", s.Name, list(selectable(s)))
+		return nil, wrong("select", "nothing is selected; ask for count, or for a measure of stream %q: %s", s.Name, menu(s))
 	}
 	if len(r.Select) > maxSelect {
 		return nil, wrong("select", "%d expressions; at most %d are answered at once", len(r.Select), maxSelect)
@@ -72,6 +73,9 @@ func newPlan(r Request, s *weir.Stream, limits Limits) (*plan, error) {
 
 func (p *plan) setSteps() error {
 	step, window := p.request.Step, p.request.Window
+	if step < 0 || step > maxDuration || window < 0 || window > maxDuration {
+		return wrong("step", "step and window lie between 1ns and %s", weir.FormatDuration(maxDuration))
+	}
 	if step == 0 {
 		if window != 0 {
 			return wrong("window", "a sliding window needs a step; without one, from and to are the window")
@@ -89,7 +93,7 @@ func (p *plan) setSteps() error {
 	}
 	if window < step {
 		return wrong("window", "%s is shorter than the step of %s, which would leave events out; make it at least the step",
-			formatDuration(window), formatDuration(step))
+			weir.FormatDuration(window), weir.FormatDuration(step))
 	}
 	p.step, p.window = int64(step), int64(window)
 	return nil
@@ -102,7 +106,7 @@ func multipleOf(param string, d, base time.Duration, stream string) error {
 	}
 	valid := max(1, (d+base/2)/base) * base
 	return wrong(param, "%s is no multiple of %s, the window of stream %q; the nearest that is: %s",
-		formatDuration(d), formatDuration(base), stream, formatDuration(valid))
+		weir.FormatDuration(d), weir.FormatDuration(base), stream, weir.FormatDuration(valid))
 }
 
 // measureOf finds the measure that answers an expression, -1 for count and
@@ -133,25 +137,26 @@ func unanswerable(s *weir.Stream, e Expression) *ParamError {
 			}
 		}
 	}
-	if ways := waysToAsk(s, name); len(ways) > 0 {
-		if function == "" {
-			err := wrong("select", "%q is a measure of stream %q and needs a function: %s", name, s.Name, list(ways))
-			err.Suggestion = ways[len(ways)-1]
-			return err
+	if functions := functionsOf(s, name); len(functions) > 0 {
+		switch {
+		case function == "":
+			return wrong("select", "%q is a measure of stream %q and needs a function, as in %s.%s; it answers %s",
+				name, s.Name, name, functions[len(functions)-1], list(functions))
+		case e.Function != "":
+			return wrong("select", "stream %q does not keep what %q asks of %q; it answers %s", s.Name, e.text, name, list(functions))
 		}
-		if e.Function != "" {
-			return wrong("select", "stream %q does not keep what %q asks of %q; it answers %s", s.Name, e.text, name, list(ways))
+		err := wrong("select", "%q is no function of %q, which answers %s", function, name, list(functions))
+		if n := nearest(function, functions); n != "" {
+			err.Suggestion = name + "." + n
 		}
-		err := wrong("select", "%q is no function of %q; stream %q answers %s", function, name, s.Name, list(ways))
-		err.Suggestion = nearest(name+"."+function, ways)
 		return err
 	}
 	for _, d := range s.Dimensions {
 		if d.Name == name {
-			return wrong("select", "%q is a dimension of stream %q; name it under by or where, and select a measure: %s", name, s.Name, list(selectable(s)))
+			return wrong("select", "%q is a dimension of stream %q; name it under by or where, and select a measure: %s", name, s.Name, menu(s))
 		}
 	}
-	err := wrong("select", "stream %q has nothing that answers %q; it answers %s", s.Name, e.text, list(selectable(s)))
+	err := wrong("select", "stream %q has nothing that answers %q; it answers %s", s.Name, e.text, menu(s))
 	if e.Function != "" {
 		if n := nearest(name, names); n != "" {
 			err.Suggestion = n + e.text[len(name):]
@@ -171,25 +176,35 @@ func measureNames(s *weir.Stream) (names []string) {
 	return names
 }
 
-// waysToAsk lists the expressions that the measures of that name answer.
-func waysToAsk(s *weir.Stream, name string) (ways []string) {
+// functionsOf lists what the measures of that name answer.
+func functionsOf(s *weir.Stream, name string) (functions []string) {
 	for _, m := range s.Measures {
 		if m.Name == name {
-			for _, function := range usage[m.Kind] {
-				ways = append(ways, name+"."+function)
-			}
+			functions = append(functions, usage[m.Kind]...)
 		}
 	}
-	return ways
+	return functions
 }
 
 // selectable lists all that can be selected of a stream.
 func selectable(s *weir.Stream) []string {
-	ways := []string{string(Count), string(Rate)}
+	all := []string{string(Count), string(Rate)}
 	for _, name := range measureNames(s) {
-		ways = append(ways, waysToAsk(s, name)...)
+		for _, function := range functionsOf(s, name) {
+			all = append(all, name+"."+function)
+		}
 	}
-	return ways
+	return all
+}
+
+// menu is selectable in prose.
+func menu(s *weir.Stream) string {
+	var b strings.Builder
+	b.WriteString("count and rate")
+	for _, name := range measureNames(s) {
+		b.WriteString("; of " + name + ": " + list(functionsOf(s, name)))
+	}
+	return b.String()
 }
 
 // span is the range of an answer, cut into buckets. A point is a window of
@@ -202,6 +217,7 @@ func selectable(s *weir.Stream) []string {
 type span struct {
 	from, to int64 // of the points
 	read     int64 // start of the first point's window: cells of [read, to) count
+	kept     int64 // but those of windows before this one were dropped by retention
 	bucket   int64
 	step     int64 // = to - from where the question has no step
 	window   int64
@@ -231,7 +247,7 @@ func (p *plan) spanOf(from, to, width int64) (span, error) {
 	s := span{from: from, to: to, read: from - (p.window - step), bucket: gcd(step, p.window), step: step, window: p.window}
 	if points := (to - from) / step; points > int64(p.limits.Points) || (to-s.read)/s.bucket > int64(p.limits.Points) {
 		return span{}, exceeded(ErrTooManyPoints, "%d steps of %s between %s and %s; the limit is %d: ask for a longer step or a shorter range",
-			points, formatDuration(time.Duration(step)), formatTime(from), formatTime(to), p.limits.Points)
+			points, weir.FormatDuration(time.Duration(step)), formatTime(from), formatTime(to), p.limits.Points)
 	}
 	return s, nil
 }

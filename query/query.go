@@ -35,7 +35,7 @@
 // # Goroutines
 //
 // An [Engine] starts none of its own and serves any number of callers. Within
-// Answer, segments are read and points evaluated on up to GOMAXPROCS
+// Query, segments are read and points evaluated on up to GOMAXPROCS
 // goroutines, all of which have ended when it returns. The one lock,
 // Engine.mu, is held for moments and over no call.
 package query
@@ -52,7 +52,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/store"
 )
 
@@ -116,10 +116,10 @@ const maxPoints = math.MaxInt32 / 4
 // Counters returns what the engine did since it began.
 func (e *Engine) Counters() Counters { return e.counters.read() }
 
-// Answer answers a question. Its error is a [*ParamError] if the question
+// Query answers a question. Its error is a [*ParamError] if the question
 // should be changed, a [*LimitError] if it asks for too much, and anything else
 // if the store or a live owner failed.
-func (e *Engine) Answer(ctx context.Context, r Request) (*Answer, error) {
+func (e *Engine) Query(ctx context.Context, r Request) (*Answer, error) {
 	e.counters.questions.Add(1)
 	answer, err := e.answer(ctx, r)
 	e.count(err)
@@ -136,7 +136,7 @@ func (e *Engine) answer(ctx context.Context, r Request) (*Answer, error) {
 		return nil, err
 	}
 	timed, cancel := context.WithTimeoutCause(ctx, p.limits.Time,
-		exceeded(ErrTooLong, "no answer within %s; ask for a shorter range or fewer series", formatDuration(p.limits.Time)))
+		exceeded(ErrTooLong, "no answer within %s; ask for a shorter range or fewer series", weir.FormatDuration(p.limits.Time)))
 	defer cancel()
 	a, err := e.ask(timed, catalog, p)
 	if err != nil && timed.Err() != nil && ctx.Err() == nil {
@@ -239,8 +239,8 @@ func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.T
 // are read beside one another; they are added in canonical order.
 func (e *Engine) merge(ctx context.Context, catalog Catalog, p *plan, s span, c *cover) (*merger, error) {
 	m := newMerger(p, s)
-	sel := p.selection(s.read, s.to)
-	refs := c.segments(s.read, s.to)
+	sel := p.selection(s.kept, s.to)
+	refs := c.segments(s.kept, s.to)
 	wave := 4 * runtime.GOMAXPROCS(0)
 	for len(refs) > 0 {
 		now := refs[:min(wave, len(refs))]

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/store"
 )
 
@@ -16,7 +16,7 @@ import (
 // widened to whole windows or steps. The notes say what was widened.
 func (p *plan) rangeOf(c *cover, clock time.Time) (span, []string, error) {
 	base := int64(p.stream.Window)
-	oldest, _, newestEnd, any := c.events(base)
+	oldest, newestEnd, any := c.events(base)
 	if !any {
 		oldest = weir.WindowStart(clock.UnixNano(), base)
 		newestEnd = oldest + base
@@ -45,17 +45,18 @@ func (p *plan) rangeOf(c *cover, clock time.Time) (span, []string, error) {
 	width, before := coarsest(c.snapshot, from, base)
 	if p.step%width != 0 || p.window%width != 0 {
 		return span{}, nil, wrong("step", "windows before %s are kept %s wide; step and window must be multiples of that, or from later",
-			formatTime(before), formatDuration(time.Duration(width)))
+			formatTime(before), weir.FormatDuration(time.Duration(width)))
 	}
 	s, err := p.spanOf(from, to, width)
 	if err != nil {
 		return span{}, nil, err
 	}
+	s.kept = s.read
 	var notes []string
 	if p.request.From.Given() && s.from != from || p.request.To.Given() && s.to != to {
-		unit := "windows of " + formatDuration(time.Duration(width))
+		unit := "windows of " + weir.FormatDuration(time.Duration(width))
 		if p.step > 0 {
-			unit = "steps of " + formatDuration(time.Duration(p.step))
+			unit = "steps of " + weir.FormatDuration(time.Duration(p.step))
 		}
 		notes = append(notes, fmt.Sprintf("the range was widened to whole %s: %s to %s", unit, formatTime(s.from), formatTime(s.to)))
 	}
@@ -66,6 +67,7 @@ func (p *plan) rangeOf(c *cover, clock time.Time) (span, []string, error) {
 	}
 	for _, h := range horizons(c.snapshot) {
 		if h.Dropped && s.read < h.Before {
+			s.kept = max(s.kept, h.Before)
 			notes = append(notes, fmt.Sprintf("windows before %s have been dropped by retention", formatTime(h.Before)))
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	weir "github.com/weir-stream/weir"
+	"github.com/weir-stream/weir"
 )
 
 // Where is a filter over dimensions. The zero Where lets everything through.
