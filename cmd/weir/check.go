@@ -46,6 +46,11 @@ func describeConfig(path string, c *weir.Config) ([]byte, error) {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "# %s is valid. With every default written out, it says:\n", path)
 	out.Write(text)
+	fmt.Fprintf(&out, "\n# Bytes of a cell (one series in one window), before compression:\n")
+	fmt.Fprintf(&out, "# %-24s %10s %10s %10s\n", "stream", "1 event", "10", "100")
+	for _, s := range c.AllStreams() {
+		fmt.Fprintf(&out, "# %-24s %10d %10d %10d\n", s.Name, cellBytes(s, 1), cellBytes(s, 10), cellBytes(s, 100))
+	}
 	for _, note := range c.Notes() {
 		fmt.Fprintf(&out, "\n# note: %s", note)
 	}

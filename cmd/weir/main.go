@@ -111,7 +111,12 @@ how many different, how slow, which most" for any range with a stated error.`,
 		return &usageError{cmd.CommandPath(), err}
 	})
 	root.AddCommand(
+		newServe(),
+		newDemo(),
+		newLoad(),
+		newQuery(),
 		newCheck(),
+		newInspect(),
 		newVersion(),
 	)
 	for _, cmd := range root.Commands() {

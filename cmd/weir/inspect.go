@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/ingest/journal"
+	"github.com/weir-stream/weir/sketch"
+	"github.com/weir-stream/weir/store"
+)
+
+func newInspect() *cobra.Command {
+	var cells int
+	cmd := &cobra.Command{
+		Use:   "inspect FILE...",
+		Short: "Prints any file that Weir writes: segment, manifest, journal, sketch",
+		Long: `Inspect says what a file is and prints what is in it. It reads only, so it may
+look at the files of a server that runs. A file that is damaged makes it fail.`,
+		Example: `  weir inspect weir-data/flights/segment/push%3A0/0000000000000000000
+  weir inspect weir-data/_journal/00000007
+  weir inspect --cells 100 weir-data/flights/segment/*/*`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, files []string) error {
+			var failures []error
+			for i, file := range files {
+				out := cmd.OutOrStdout()
+				if len(files) > 1 {
+					if i > 0 {
+						fmt.Fprintln(out)
+					}
+					fmt.Fprintf(out, "%s:\n", file)
+				}
+				if err := inspect(cmd.Context(), out, file, cells); err != nil {
+					failures = append(failures, fmt.Errorf("inspect: %w", err))
+				}
+			}
+			return errors.Join(failures...)
+		},
+	}
+	cmd.Flags().IntVar(&cells, "cells", 5, "how many `cells` of a segment to print")
+	return cmd
+}
+
+// maxInspected bounds the files that are read whole: manifests and sketches.
+const maxInspected = 256 << 20
+
+// A journal is a folder of files that are named by their number.
+var journalFile = regexp.MustCompile(`^[0-9]{8}$`)
+
+// inspect prints one file. What it is shows in its first bytes, but for a
+// journal's file, which its name tells.
+func inspect(ctx context.Context, out io.Writer, path string, cells int) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return fmt.Errorf("%s is a directory; name a file in it", path)
+	}
+	head := make([]byte, min(info.Size(), 16))
+	if _, err := io.ReadFull(file, head); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("PAR1")):
+		return inspectSegment(ctx, out, path, cells)
+	case journalFile.MatchString(filepath.Base(path)):
+		return journal.Describe(path, out)
+	case info.Size() > maxInspected:
+		return fmt.Errorf("%s: %s is more than any sketch or manifest has", path, weir.Size(info.Size()))
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if bytes.HasPrefix(head, []byte("{")) {
+		m, err := store.DecodeManifest(data)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return describeManifest(out, m)
+	}
+	s, err := sketch.Decode(data)
+	if err != nil {
+		return fmt.Errorf("%s is no segment, manifest or journal, and no sketch: %w", path, err)
+	}
+	return describeSketch(out, s)
+}
+
+// inspectSegment prints what a segment covers and its first cells.
+func inspectSegment(ctx context.Context, out io.Writer, path string, cells int) error {
+	file, err := segmentAt(path)
+	if err != nil {
+		return err
+	}
+	segment, err := store.OpenSegment(ctx, file, file.name)
+	if err != nil {
+		return err
+	}
+	meta := segment.Meta()
+	def := &meta.Definition
+	fmt.Fprintf(out, "%v\n", &meta)
+	field := func(name, format string, args ...any) {
+		fmt.Fprintf(out, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	field("format", "%d, %s, id %s", meta.Format, weir.Size(segment.Size()), meta.ID)
+	field("log", "%s, shift %d", meta.Log, meta.Shift)
+	if meta.Watermark != store.NoWatermark {
+		field("watermark", "%s", timeOf(meta.Watermark))
+	}
+	if gap := meta.Gap; gap != nil {
+		field("gap", "%s, noticed %s", gap.Reason, gap.Noticed.UTC().Format(time.RFC3339Nano))
+	}
+	if meta.Events > 0 {
+		field("events", "%d, from %s to %s", meta.Events, timeOf(meta.MinTime), timeOf(meta.MaxTime))
+	}
+	for reason, n := range meta.Rejected {
+		field("rejected", "%d %s", n, reason)
+	}
+	field("written", "%s by %s", meta.Written.UTC().Format(time.RFC3339Nano), meta.Writer)
+	field("definition", "%s: windows of %s, seed %d", def.Hash(), weir.FormatDuration(def.Window), def.Seed)
+	stream := &weir.Stream{Name: meta.Stream, Window: def.Window, Seed: def.Seed, Measures: def.Measures}
+	for _, d := range def.Dimensions {
+		stream.Dimensions = append(stream.Dimensions, weir.Dimension(d))
+		field("dimension", "%s of %s", d.Name, d.Field)
+	}
+	wanted := make([]bool, len(def.Measures))
+	for i, m := range def.Measures {
+		wanted[i] = true
+		field("measure", "%s: %v of %s", m.Name, m.Kind, m.Field)
+	}
+	field("cells", "%d", segment.Rows())
+
+	// All of them are read, and so checked, however few are printed.
+	read, err := segment.Cells(ctx, stream, weir.Selection{From: math.MinInt64, To: math.MaxInt64, Measures: wanted})
+	if err != nil {
+		return err
+	}
+	for series, from := range read.Starts[:len(read.Starts)-1] {
+		for row := from; row < read.Starts[series+1] && row < cells; row++ {
+			fmt.Fprintln(out)
+			if err := describeCell(out, stream, read, series, row); err != nil {
+				return err
+			}
+		}
+	}
+	if left := read.Rows() - cells; left > 0 {
+		fmt.Fprintf(out, "\nand %d more cells (--cells)\n", left)
+	}
+	return nil
+}
+
+// describeCell prints a cell, a measure a line.
+func describeCell(out io.Writer, s *weir.Stream, c *weir.Cells, series, row int) error {
+	fmt.Fprintf(out, "  %s", timeOf(c.Window[row]))
+	for i, d := range s.Dimensions {
+		fmt.Fprintf(out, " %s=%q", d.Name, c.Series[series][i])
+	}
+	fmt.Fprintf(out, ": %d events\n", c.Count[row])
+	for i, m := range s.Measures {
+		column := &c.Measures[i]
+		if !column.Present {
+			continue
+		}
+		fmt.Fprintf(out, "    %-12s", m.Name)
+		if m.Kind.Numeric() {
+			fmt.Fprintf(out, " %d values, sum %v", column.Values[row], column.Sum[row])
+			if column.Values[row] > 0 {
+				fmt.Fprintf(out, ", min %v, max %v", column.Min[row], column.Max[row])
+			}
+		}
+		if len(column.Sketch) > 0 && len(column.Sketch[row]) > 0 {
+			decoded, err := sketch.Decode(column.Sketch[row])
+			if err != nil {
+				return fmt.Errorf("measure %s: %w", m.Name, err)
+			}
+			fmt.Fprintf(out, " [%d bytes] %v", len(column.Sketch[row]), decoded)
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
+}
+
+func describeManifest(out io.Writer, m *store.Manifest) error {
+	text, err := store.EncodeManifest(m)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "manifest %d: %d blocks, %d events\n%s\n", m.N, len(m.Blocks), m.Events, text)
+	return err
+}
+
+// describeSketch prints a sketch and what it answers.
+func describeSketch(out io.Writer, s sketch.Sketch) error {
+	const confidence = 0.95
+	fmt.Fprintln(out, s)
+	estimate := func(name string, e sketch.Estimate) {
+		fmt.Fprintf(out, "  %-10s %-12.6g [%.6g, %.6g]\n", name, e.Value, e.Lower, e.Upper)
+	}
+	switch s := s.(type) {
+	case sketch.Quantiles:
+		for _, q := range []float64{0, 0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1} {
+			estimate(fmt.Sprintf("p%g", 100*q), s.Quantile(q, confidence))
+		}
+	case *sketch.HLL:
+		estimate("distinct", s.Estimate(confidence))
+	case *sketch.Top:
+		for _, item := range s.Items(10) {
+			fmt.Fprintf(out, "  %-10d [%d, %d]  %q\n", item.Count, item.Lower, item.Upper, item.Item)
+		}
+	}
+	return nil
+}
+
+func timeOf(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// fileBucket is a bucket of the one segment that is inspected. A store would be
+// opened to be written to.
+type fileBucket struct{ path, name string }
+
+// segmentAt finds out which segment a file is: one is only read under its own
+// name, which is where it lies in its store.
+func segmentAt(path string) (*fileBucket, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	absolute = filepath.ToSlash(absolute)
+	at := strings.LastIndex(absolute, "/segment/")
+	if at < 0 {
+		return nil, fmt.Errorf("%s: a segment is read in its place, STORE/<stream>/segment/<partition>/<offset>", path)
+	}
+	return &fileBucket{path, absolute[strings.LastIndexByte(absolute[:at], '/')+1:]}, nil
+}
+
+type fileObject struct {
+	*os.File
+	size int64
+}
+
+func (o fileObject) Size() int64 { return o.size }
+
+// Open implements [store.Bucket], of which nothing else is asked.
+func (b *fileBucket) Open(_ context.Context, name string) (store.Object, error) {
+	if name != b.name {
+		return nil, store.ErrNotFound
+	}
+	file, err := os.Open(b.path)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return fileObject{file, info.Size()}, nil
+}
+
+func (b *fileBucket) Read(context.Context, string) ([]byte, error) { return nil, errors.ErrUnsupported }
+func (b *fileBucket) Put(context.Context, string, []byte) error    { return errors.ErrUnsupported }
+func (b *fileBucket) Delete(context.Context, string) error         { return errors.ErrUnsupported }
+func (b *fileBucket) List(context.Context, string, string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) { yield("", errors.ErrUnsupported) }
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/weir-stream/weir/query"
+)
+
+// remote is a server, spoken to over its HTTP API.
+type remote struct {
+	base string // such as http://127.0.0.1:8080
+	http *http.Client
+}
+
+// newRemote reads the address of a server, which may leave the scheme out.
+func newRemote(address string) (*remote, error) {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("address of the server: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("address of the server: %q is not like http://127.0.0.1:8080", address)
+	}
+	return &remote{
+		base: u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/"),
+		http: &http.Client{},
+	}, nil
+}
+
+// Bounds on what is read of an answer.
+const (
+	maxAnswer  = 1 << 30
+	maxProblem = 1 << 20
+)
+
+// query asks the server a question.
+func (c *remote) query(ctx context.Context, q query.Text) (*query.Answer, error) {
+	values := url.Values{}
+	for name, value := range map[string]string{
+		"stream": q.Stream, "select": q.Select, "by": q.By, "where": q.Where, "from": q.From, "to": q.To,
+		"step": q.Step, "window": q.Window, "confidence": q.Confidence,
+	} {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/query?"+values.Encode(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	request.Header.Set("Accept", "application/json")
+	body, err := c.do(request, maxAnswer)
+	if err != nil {
+		return nil, err
+	}
+	answer := new(query.Answer)
+	if err := json.Unmarshal(body, answer); err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", c.base, err)
+	}
+	return answer, nil
+}
+
+// push sends events, one a line, and returns once they are on disk there. The
+// key names the batch, so that sending it again counts it once.
+func (c *remote) push(ctx context.Context, stream, key string, ndjson []byte) error {
+	target := c.base + "/v1/streams/" + url.PathEscape(stream) + "/events"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(ndjson))
+	if err != nil {
+		return fmt.Errorf("push to %s: %w", c.base, err)
+	}
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	request.Header.Set("Idempotency-Key", key)
+	_, err = c.do(request, maxProblem)
+	return err
+}
+
+// do returns the body of a success, or the error that the server answers with.
+func (c *remote) do(request *http.Request, limit int64) ([]byte, error) {
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("ask %s: %w", c.base, errors.Unwrap(err)) // without the long URL
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", c.base, err)
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("answer of %s: more than %d bytes; ask for a wider step or fewer series", c.base, limit)
+	}
+	if response.StatusCode/100 != 2 {
+		return nil, problemOf(response, body)
+	}
+	return body, nil
+}
+
+// serverError is what a server refused a request with.
+type serverError struct {
+	status     int
+	detail     string
+	retryAfter string
+}
+
+func (e *serverError) Error() string { return e.detail }
+
+// problemOf reads an RFC 9457 problem.
+func problemOf(response *http.Response, body []byte) error {
+	var p struct {
+		Title, Detail string
+		Errors        []struct{ Parameter, Message, Suggestion string }
+	}
+	e := &serverError{status: response.StatusCode, retryAfter: response.Header.Get("Retry-After")}
+	if err := json.Unmarshal(body, &p); err != nil || p.Title == "" {
+		e.detail = fmt.Sprintf("the server answered %s, which is not how Weir answers; is the address right?", response.Status)
+		return e
+	}
+	e.detail = p.Detail
+	if e.detail == "" {
+		e.detail = p.Title
+	}
+	return e
+}

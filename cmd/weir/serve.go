@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/api"
+	"github.com/weir-stream/weir/store"
+)
+
+func newServe() *cobra.Command {
+	var (
+		config string
+		level  slog.Level
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Runs: takes events, stores cells, answers questions",
+		Long: `Serve reads the sources of all streams and answers over HTTP until it is told to
+stop (Ctrl-C, SIGTERM). Then it finishes the requests under way, stores what is
+in memory, and ends. After a crash it goes on from what is stored: nothing that
+was acknowledged is lost, and nothing is counted twice.`,
+		Example: `  weir serve -c weir.yaml
+  curl --data-binary @events.ndjson http://127.0.0.1:8080/v1/streams/requests/events`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := weir.Load(config)
+			if err != nil {
+				return err
+			}
+			options := &slog.HandlerOptions{Level: level}
+			var handler slog.Handler = slog.NewTextHandler(cmd.ErrOrStderr(), options)
+			if asJSON {
+				handler = slog.NewJSONHandler(cmd.ErrOrStderr(), options)
+			}
+			log := slog.New(handler)
+			for _, note := range c.Notes() {
+				log.Warn(note)
+			}
+			return serve(cmd.Context(), c, log, func(addr net.Addr) {
+				log.Info("serving", "url", "http://"+addr.String(), "store", c.Store, "version", version())
+			})
+		},
+	}
+	configFlag(cmd, &config)
+	cmd.Flags().TextVar(&level, "log-level", slog.LevelInfo, "what to log: debug, info, warn or error")
+	cmd.Flags().BoolVar(&asJSON, "log-json", false, "log one JSON object a line")
+	return cmd
+}
+
+// serve runs a server until ctx ends. It calls started once it listens.
+func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(net.Addr)) (err error) {
+	// Listening comes first: a port that is taken should cost nothing.
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer listener.Close()
+	var admin net.Listener
+	if c.Admin != "" {
+		if admin, err = net.Listen("tcp", c.Admin); err != nil {
+			return fmt.Errorf("listen for profiles: %w", err)
+		}
+		defer admin.Close()
+	}
+	r, err := openRooms(c, log)
+	if err != nil {
+		return err
+	}
+	if err := store.Probe(ctx, r.bucket); err != nil {
+		return err
+	}
+	j, err := r.journal()
+	if err != nil {
+		return err
+	}
+	if j != nil {
+		defer func() { err = errors.Join(err, j.Close()) }()
+	}
+	node := r.node(j)
+	engine := r.engine(node)
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		node.Collector(),
+	)
+	server, err := api.New(api.Options{
+		Streams:  r.streams,
+		Ingester: node,
+		Engine:   engine,
+		Ready:    node.Ready,
+		Registry: registry,
+		Logger:   log,
+		Version:  version(),
+		Limits:   api.Limits{Body: int64(c.Limits.Body), QueryTime: c.Limits.Query.Time},
+	})
+	if err != nil {
+		return err
+	}
+
+	group, ctx := errgroup.WithContext(ctx)
+	// The node outlives the API: a push that is under way ends with its fsync.
+	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer stopNode()
+		return server.Run(ctx, listener)
+	})
+	group.Go(func() error { return node.Run(nodeCtx) })
+	if admin != nil {
+		group.Go(func() error { return api.Serve(ctx, admin, api.Admin(), log, 10*time.Minute) })
+		log.Info("profiles", "url", "http://"+admin.Addr().String()+"/debug/pprof/")
+	}
+	started(listener.Addr())
+	return group.Wait()
+}
