@@ -210,6 +210,9 @@ func (j *Journal) Append(ctx context.Context, stream, key string, body []byte, e
 	case len(key) > MaxKey:
 		return Ack{}, fmt.Errorf("%w: idempotency key of %d bytes, at most %d", ErrInvalid, len(key), MaxKey)
 	}
+	if err := context.Cause(ctx); err != nil {
+		return Ack{}, fmt.Errorf("journal: append to %q, not logged: %w", stream, err)
+	}
 	r := &request{
 		keyed: key != "",
 		id:    xxh3.HashString128(key),
@@ -297,52 +300,6 @@ func (j *Journal) poke() {
 	case j.wake <- struct{}{}:
 	default:
 	}
-}
-
-// Advance tells the journal where the chain of a partition ends. What lies
-// below is committed, and the next event gets the larger of this offset and
-// the log's own end: files are deleted, so the log alone may not remember.
-// A partition takes no batch before it was called for it. A partition that
-// neither the options nor the log name is made, so that the idle claims of a
-// chain whose partition is gone can still be answered.
-func (j *Journal) Advance(stream string, partition int, next int64) error {
-	if partition < 0 || partition >= maxPartitions || next < 0 || next > maxOffset {
-		return fmt.Errorf("journal: advance %q partition %d to %d: out of range", stream, partition, next)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	s := j.streams[stream]
-	if s == nil {
-		return fmt.Errorf("journal: advance: unknown stream %q", stream)
-	}
-	p := s.partition(partition)
-	p.ready = true
-	p.next = max(p.next, next)
-	j.commit(p, next)
-	return nil
-}
-
-// Committed says that segments hold all events of a partition below that
-// offset, durably. Files that hold nothing else are deleted.
-func (j *Journal) Committed(stream string, partition int, to int64) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if s := j.streams[stream]; s != nil && s.partitions[partition] != nil {
-		j.commit(s.partitions[partition], to)
-	}
-}
-
-// commit moves a committed offset. The caller holds mu.
-func (j *Journal) commit(p *partition, to int64) {
-	if to <= p.committed {
-		return
-	}
-	p.committed = to
-	if p.reader == nil {
-		p.measure(to)
-	}
-	j.truncate = true
-	j.poke()
 }
 
 // Streams returns the streams of the options and of the log, sorted. One that

@@ -252,7 +252,7 @@ func TestPushReadRestart(t *testing.T) {
 func TestTailMeetsFiles(t *testing.T) {
 	opts := defaults(t.TempDir())
 	opts.Streams = map[string]int{"web": 1}
-	opts.MaxTail = 300 // a few batches: the reader falls out of memory, and back
+	opts.MaxTail = 1000 // a few batches: the reader falls out of memory, and back
 	rng := seed(t)
 	r := start(t, opts)
 	rd, err := r.Reader("web", 0)

@@ -82,6 +82,9 @@ func Open(opts Options) (_ *Journal, err error) {
 	for _, s := range j.streams {
 		s.keys.sort()
 		s.keys.expire(now)
+		if s.configured == 0 {
+			j.log.Warn("the journal holds a stream that is not configured; its files and all later ones stay until its events are committed", "stream", s.name)
+		}
 	}
 	return j, nil
 }

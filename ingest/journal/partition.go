@@ -134,7 +134,7 @@ type partition struct {
 
 	spans []span  // where the log holds it: one a file, ascending
 	tail  []Batch // the newest batches, in memory, ascending, adjoining end
-	kept  int64   // bytes of tail
+	kept  int64   // bytes of tail, with batchCost
 
 	reader *Reader // at most one
 	unread int64   // bytes on disk and not read; an estimate after a seek
@@ -165,10 +165,13 @@ func (p *partition) add(file int, first, end, size int64) {
 	p.unread += size
 }
 
+// batchCost is what a batch in memory costs beside its body.
+const batchCost = 128
+
 // keep adds a batch to the tail.
 func (p *partition) keep(b Batch, bound int64) {
 	p.tail = append(p.tail, b)
-	p.kept += int64(len(b.Data))
+	p.kept += int64(len(b.Data)) + batchCost
 	for p.kept > bound {
 		p.forget()
 	}
@@ -187,7 +190,7 @@ func (p *partition) waitGrown() chan struct{} {
 
 // forget drops the oldest batch of the tail.
 func (p *partition) forget() {
-	p.kept -= int64(len(p.tail[0].Data))
+	p.kept -= int64(len(p.tail[0].Data)) + batchCost
 	p.tail[0] = Batch{}
 	p.tail = p.tail[1:]
 	if len(p.tail) == 0 {

@@ -42,6 +42,11 @@ import (
 // A mark is a head alone, the last record of a journal that was ended in good
 // order.
 //
+// Bodies are packed one by one and not by wlog, so that those who push share
+// the work, and a reader passes over the records of others without unpacking
+// them. It costs a tenth of a microsecond an event and saves two thirds of what
+// the disk must take before a push is acknowledged.
+//
 // length and seq find what a checksum of each fragment cannot: a page of zeros
 // in the place of fragments, or of whole records. synced tells a write torn by
 // a power cut, which nobody was told of, from damage to what was acknowledged.

@@ -47,7 +47,7 @@ type PartitionStats struct {
 	Position    int64
 	End         int64
 	BehindBytes int64 // not read yet; an estimate after a seek
-	TailBytes   int64 // in memory
+	TailBytes   int64 // in memory, with what holds them
 }
 
 type counters struct {

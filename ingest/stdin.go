@@ -1,0 +1,101 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/weir-stream/weir"
+)
+
+// CopyStdin pushes NDJSON from a reader into the journal until it ends, with
+// one record a block. A pipe has no identity and cannot be read again, so what
+// arrives is made durable first, and is counted each time it is sent.
+//
+// The reader is not closed: a read that never returns ends with the process.
+func (n *Node) CopyStdin(ctx context.Context, stream string, in io.Reader) error {
+	r, ok := n.streams[stream]
+	if !ok {
+		return fmt.Errorf("read standard input for %q: %w", stream, weir.ErrUnknownStream)
+	}
+	type block struct {
+		data []byte
+		err  error
+	}
+	blocks := make(chan block)
+	go func() {
+		lines := lineReader{r: in, maxLine: r.stream.MaxLine, eager: true}
+		for {
+			data, _, err := lines.next(nil)
+			if errors.Is(err, io.EOF) && len(data) == 0 && lines.pending() > 0 {
+				data = lines.rest // the last line needs no newline, and a torn one is rejected
+				lines.rest, lines.long = nil, 0
+			}
+			select {
+			case blocks <- block{data, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil && len(data) == 0 {
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case b := <-blocks:
+			if len(b.data) > 0 {
+				if err := n.pushPatiently(ctx, stream, b.data); err != nil {
+					return err
+				}
+				continue
+			}
+			if errors.Is(b.err, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("read standard input: %w", b.err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// pushPatiently waits while the shards are behind.
+func (n *Node) pushPatiently(ctx context.Context, stream string, data []byte) error {
+	data, events := dropBlank(data)
+	if events == 0 {
+		return nil
+	}
+	for {
+		_, err := n.options.Journal.Append(ctx, stream, "", data, events)
+		err = pushError(err)
+		var behind *weir.ErrBehind
+		if !errors.As(err, &behind) {
+			if err != nil && ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-time.After(min(max(behind.RetryAfter, 10*time.Millisecond), time.Second)):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// dropBlank leaves out blank lines, since offsets count lines, and counts the
+// others.
+func dropBlank(data []byte) ([]byte, int) {
+	events, kept := 0, data[:0]
+	for line := range bytes.Lines(data) {
+		if skipSpace(line, 0) < len(line) {
+			kept = append(kept, line...)
+			events++
+		}
+	}
+	return kept, events
+}
