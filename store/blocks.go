@@ -11,17 +11,18 @@ import (
 )
 
 // checked reads the data of a segment and gives away only blocks whose checksum
-// is right. It remembers what it read, and lives for one row group of one call,
-// in one goroutine.
+// is right. It remembers what it read until it is told to forget, and lives for
+// one call, in one goroutine.
 type checked struct {
 	ctx     context.Context // of the one call that the reader lives for
 	object  Object
 	end     *ending
 	name    string
-	regions []region // disjoint, ascending
+	regions []region // what is remembered
+	free    [][]byte // memory of what was forgotten
 }
 
-// region is a run of whole blocks; the last block of a file may be short.
+// region is a run of whole blocks; only the last of a file may be short.
 type region struct {
 	start int64
 	data  []byte
@@ -32,7 +33,7 @@ type extent struct{ start, end int64 }
 
 // gapWorthReading is how far apart extents may be to be fetched at once: a
 // request costs more than reading this much.
-const gapWorthReading = blockBytes
+const gapWorthReading = 32 << 10
 
 // load fetches the blocks of all extents, in as few reads as are sensible.
 func (r *checked) load(extents []extent) error {
@@ -45,6 +46,9 @@ func (r *checked) load(extents []extent) error {
 		e.start -= e.start % blockBytes
 		if tail := e.end % blockBytes; tail > 0 {
 			e.end = min(e.end+blockBytes-tail, r.end.dataBytes)
+		}
+		if r.has(e) {
+			continue
 		}
 		if n := len(joined); n > 0 && e.start <= joined[n-1].end+gapWorthReading {
 			joined[n-1].end = max(joined[n-1].end, e.end)
@@ -66,7 +70,7 @@ func (r *checked) fetch(e extent) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
-	data := make([]byte, e.end-e.start)
+	data := r.buffer(int(e.end - e.start))
 	if err := r.readFull(data, e.start); err != nil {
 		return err
 	}
@@ -83,9 +87,28 @@ func (r *checked) fetch(e extent) error {
 			return damaged("the checksum of bytes [%d, %d) is wrong", at, at+int64(len(block)))
 		}
 	}
-	i, _ := slices.BinarySearchFunc(r.regions, e.start, func(x region, start int64) int { return int(min(max(x.start-start, -1), 1)) })
-	r.regions = slices.Insert(r.regions, i, region{start: e.start, data: data})
+	r.regions = append(r.regions, region{start: e.start, data: data})
 	return nil
+}
+
+// buffer returns memory of a size, of what was forgotten if that is enough.
+func (r *checked) buffer(size int) []byte {
+	for i, b := range r.free {
+		if cap(b) >= size {
+			r.free = slices.Delete(r.free, i, i+1)
+			return b[:size]
+		}
+	}
+	return make([]byte, size)
+}
+
+// forget makes the memory of all regions free for others.
+func (r *checked) forget() {
+	r.free = r.free[:0]
+	for _, x := range r.regions {
+		r.free = append(r.free, x.data)
+	}
+	r.regions = r.regions[:0]
 }
 
 func (r *checked) readFull(p []byte, at int64) error {
@@ -122,6 +145,12 @@ func (r *checked) ReadAt(p []byte, at int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// has reports whether an extent lies in one region.
+func (r *checked) has(e extent) bool {
+	data := r.loaded(e.start)
+	return e.start == e.end || int64(len(data)) >= e.end-e.start
 }
 
 // loaded returns what is loaded from an offset on.

@@ -40,8 +40,9 @@ func (s *Segment) cells(ctx context.Context, stream *weir.Stream, sel weir.Selec
 		if object.Size() != s.size {
 			return nil, damaged("it has %d bytes, it had %d", object.Size(), s.size)
 		}
+		blocks := &checked{ctx: ctx, object: object, end: s.end, name: s.name}
 		for i, group := range s.file.RowGroups() {
-			blocks := &checked{ctx: ctx, object: object, end: s.end, name: s.name}
+			blocks.forget()
 			g := &groupReader{segment: s, blocks: blocks, ordinal: i, rows: group.NumRows(), chunks: group.ColumnChunks()}
 			if err := r.readGroup(g); err != nil {
 				return nil, readError(err)
@@ -129,30 +130,80 @@ func (r *cellReader) plan() {
 	}
 }
 
+// readGroup reads what is needed first: the dimensions, then, if any series is
+// wanted, the windows, unless all of the group are, and then the rest.
 func (r *cellReader) readGroup(g *groupReader) error {
 	low, high, ok := g.windowBounds(r.window)
 	if ok && (high < r.sel.From || low >= r.sel.To) {
 		return nil
 	}
-	inside := ok && r.sel.From <= low && high < r.sel.To
 	all := []rowRange{{0, g.rows}}
-	if err := g.load(append(r.stored, r.window), all); err != nil {
+	everyWindow := ok && r.sel.From <= low && high < r.sel.To
+	if everyWindow && r.sel.Match == nil {
+		// Nothing can be left out: fetch all at once.
+		if err := g.load(slices.Concat(r.stored, []int{r.window}, r.needed), all); err != nil {
+			return err
+		}
+	}
+	if err := g.load(r.stored, all); err != nil {
+		return err
+	}
+	runs, err := r.readSeries(g)
+	if err != nil || len(runs) == 0 {
+		return err
+	}
+	if err := g.load([]int{r.window}, all); err != nil {
 		return err
 	}
 	windows, err := g.ints(nil, r.window, all)
 	if err != nil {
 		return err
 	}
-	if err := r.selectRows(g, windows, inside); err != nil {
-		return err
-	}
+	r.selectRows(runs, windows, everyWindow)
 	if len(r.ranges) == 0 {
 		return nil
 	}
 	if err := g.load(r.needed, r.ranges); err != nil {
 		return err
 	}
+	r.reserve(g)
 	return r.readColumns(g)
+}
+
+// reserve makes room for as many rows of this and each further group as are
+// selected of this one.
+func (r *cellReader) reserve(g *groupReader) {
+	rows := 0
+	for _, x := range r.ranges {
+		rows += int(x.hi - x.lo)
+	}
+	rows *= len(g.segment.file.RowGroups()) - g.ordinal
+	r.out.Count = room(r.out.Count, rows)
+	for i, columns := range r.measures {
+		out := &r.out.Measures[i]
+		for _, j := range columns {
+			switch r.segment.columns[j].role {
+			case roleValues:
+				out.Values = room(out.Values, rows)
+			case roleSum:
+				out.Sum = room(out.Sum, rows)
+			case roleMin:
+				out.Min = room(out.Min, rows)
+			case roleMax:
+				out.Max = room(out.Max, rows)
+			case roleSketch:
+				out.Sketch = room(out.Sketch, rows)
+			}
+		}
+	}
+}
+
+// room grows a slice by doubling where append would add a quarter.
+func room[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return slices.Grow(s, max(n, len(s)))
 }
 
 func (r *cellReader) readColumns(g *groupReader) (err error) {
@@ -182,20 +233,13 @@ func (r *cellReader) readColumns(g *groupReader) (err error) {
 	return nil
 }
 
-// selectRows finds the rows of the selected series and windows, and appends
-// their series and windows to the cells.
-func (r *cellReader) selectRows(g *groupReader, windows []int64, inside bool) error {
+// selectRows finds the rows of the selected windows, and appends their series
+// and windows to the cells.
+func (r *cellReader) selectRows(runs []seriesRun, windows []int64, everyWindow bool) {
 	r.ranges = r.ranges[:0]
-	runs, err := r.readSeries(g)
-	if err != nil {
-		return err
-	}
 	for _, run := range runs {
-		if r.sel.Match != nil && !r.sel.Match(run.dims) {
-			continue
-		}
 		lo, hi := run.lo, run.hi
-		if !inside {
+		if !everyWindow {
 			of := windows[lo:hi]
 			from, _ := slices.BinarySearch(of, r.sel.From)
 			to, _ := slices.BinarySearch(of, r.sel.To)
@@ -215,7 +259,6 @@ func (r *cellReader) selectRows(g *groupReader, windows []int64, inside bool) er
 			r.ranges = append(r.ranges, rowRange{lo, hi})
 		}
 	}
-	return nil
 }
 
 // seriesRun is a run of rows of one series.
@@ -224,7 +267,8 @@ type seriesRun struct {
 	dims []string
 }
 
-// readSeries reads the dimensions of a row group. Series that the stream cannot
+// readSeries reads the dimensions of a row group and returns its selected
+// series. Series that the stream cannot
 // tell apart but the segment does stay runs of their own, since their windows
 // begin anew.
 func (r *cellReader) readSeries(g *groupReader) ([]seriesRun, error) {
@@ -240,7 +284,7 @@ func (r *cellReader) readSeries(g *groupReader) ([]seriesRun, error) {
 	}
 	slices.Sort(starts)
 	starts = slices.Compact(starts)
-	result := make([]seriesRun, len(starts))
+	var selected []seriesRun
 	values := make([]string, len(starts)*len(r.dimensions))
 	at := make([]int, len(columns))
 	for i, lo := range starts {
@@ -260,9 +304,11 @@ func (r *cellReader) readSeries(g *groupReader) ([]seriesRun, error) {
 			}
 			dims[d] = c.values[at[j]]
 		}
-		result[i] = seriesRun{rowRange: rowRange{lo, hi}, dims: dims}
+		if r.sel.Match == nil || r.sel.Match(dims) {
+			selected = append(selected, seriesRun{rowRange: rowRange{lo, hi}, dims: dims})
+		}
 	}
-	return result, nil
+	return selected, nil
 }
 
 // sortSeries puts the runs of one series together and all into order.

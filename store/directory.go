@@ -46,6 +46,9 @@ func OpenDirectory(path string) (*Directory, error) {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	d := &Directory{root: root, durable: make(map[string]bool), sync: (*os.File).Sync}
+	if err := d.createRoot(); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
 	if err := d.ensure(filepath.Join(root, temporaryFolder)); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
@@ -147,32 +150,49 @@ func (d *Directory) removeStale() error {
 	return nil
 }
 
-// ensure creates the folder and its parents, and makes each durable in its own
-// parent, even one that was there: who created it may have died before that.
+// createRoot creates the root and its missing parents, each durable in its own
+// parent before the next.
+func (d *Directory) createRoot() error {
+	missing := []string{d.root}
+	for {
+		parent := filepath.Dir(missing[len(missing)-1])
+		if _, err := os.Stat(parent); err == nil {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		missing = append(missing, parent)
+	}
+	for _, folder := range slices.Backward(missing) {
+		err := os.Mkdir(folder, 0o755)
+		existed := errors.Is(err, fs.ErrExist)
+		if err != nil && !existed {
+			return err
+		}
+		// A root that exists may be from a process that died before this sync,
+		// unless it lies where only others may write.
+		if err := d.syncFolder(filepath.Dir(folder)); err != nil && !(existed && errors.Is(err, fs.ErrPermission)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensure creates a folder below the root, and makes it and its parents durable,
+// also those that are there: who created them may have died before that.
 func (d *Directory) ensure(folder string) error {
 	d.mu.Lock()
 	known := d.durable[folder]
 	d.mu.Unlock()
-	parent := filepath.Dir(folder)
-	if known || parent == folder {
+	if known || folder == d.root {
 		return nil
 	}
-	err := os.Mkdir(folder, 0o755)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := d.ensure(parent); err != nil {
-			return err
-		}
-		return d.ensure(folder)
-	case err != nil && !errors.Is(err, fs.ErrExist):
+	parent := filepath.Dir(folder)
+	if err := d.ensure(parent); err != nil {
 		return err
 	}
-	if folder == d.root || strings.HasPrefix(folder, d.root+string(filepath.Separator)) {
-		if err := d.ensure(parent); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return nil // a directory above the store that we did not create is not ours to sync
+	if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	if err := d.syncFolder(parent); err != nil {
 		return err

@@ -183,6 +183,7 @@ func (e *encoder) writeGroup() error {
 	}
 	// By dimensions first, then window, which is column 0.
 	group.SortingColumns = append(group.SortingColumns[1:], group.SortingColumns[0])
+	e.makeRoom()
 	index := make([]format.OffsetIndex, len(e.columns))
 	for i := range e.columns {
 		chunk := &chunkWriter{encoder: e, column: &e.columns[i], index: &index[i], start: len(e.out)}
@@ -199,6 +200,24 @@ func (e *encoder) writeGroup() error {
 	clear(e.pending)
 	e.pending, e.pendingRows = e.pending[:0], 0
 	return nil
+}
+
+// makeRoom grows the file for the pending rows: append would copy it four times
+// over, growing it by a quarter each time.
+func (e *encoder) makeRoom() {
+	need := 8*len(e.columns)*e.pendingRows + 4096
+	for _, s := range e.pending {
+		for i := range s.cells.Measures {
+			if sketches := s.cells.Measures[i].Sketch; sketches != nil {
+				for _, b := range sketches[s.lo:s.hi] {
+					need += 4 + len(b)
+				}
+			}
+		}
+	}
+	if cap(e.out)-len(e.out) < need {
+		e.out = slices.Grow(e.out, max(need, cap(e.out)))
+	}
 }
 
 // finish writes the offset indexes and returns the footer.

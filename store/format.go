@@ -74,7 +74,7 @@ const (
 	sumsTag     = "WEIRsums"
 	sumsVersion = 1
 
-	blockBytes   = 64 << 10
+	blockBytes   = 16 << 10
 	sealBytes    = 4 + 4 + len(sumsTag) + 8 // the trailer behind its sums
 	parquetBytes = 4 + len(parquetTag)      // what follows the footer
 	maxHeadBytes = 1 << 20                  // of the head's metadata
