@@ -125,7 +125,11 @@ func (s *Server) problem(ctx context.Context, err error, in string) *Problem {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &param):
-		return invalidRequest.problem("%v", param).mistake(in, param.Param, param.Suggestion, "%s", param.Detail)
+		k := invalidRequest
+		if errors.Is(err, weir.ErrUnknownStream) {
+			k = unknownStream
+		}
+		return k.problem("%v", param).mistake(in, param.Param, param.Suggestion, "%s", param.Detail)
 	case errors.As(err, &limit) && errors.Is(err, query.ErrTooLong):
 		return queryTimeout.problem("%v", limit)
 	case errors.Is(err, context.DeadlineExceeded):

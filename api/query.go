@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -83,7 +82,7 @@ func (s *Server) queryPost(ctx context.Context, in *queryBodyInput) (*huma.Strea
 
 func (s *Server) query(ctx context.Context, in string, question query.Text, format, accept string) (*huma.StreamResponse, error) {
 	start := time.Now()
-	answer, err := s.ask(ctx, in, question)
+	answer, err := s.ask(ctx, question)
 	var p *Problem
 	if err != nil {
 		p = s.problem(ctx, err, in)
@@ -115,10 +114,7 @@ func (s *Server) query(ctx context.Context, in string, question query.Text, form
 }
 
 // ask waits for its turn and asks the engine, within the time of one question.
-func (s *Server) ask(ctx context.Context, in string, question query.Text) (*query.Answer, error) {
-	if _, err := s.stream(strings.TrimSpace(question.Stream), in); err != nil {
-		return nil, err
-	}
+func (s *Server) ask(ctx context.Context, question query.Text) (*query.Answer, error) {
 	request, err := query.Parse(question)
 	if err != nil {
 		return nil, err

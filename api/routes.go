@@ -56,6 +56,7 @@ func (s *Server) route(registry *prometheus.Registry, version string) error {
 		Method: http.MethodGet, Path: "/metrics", OperationID: "metrics", Tags: []string{"operation"},
 		Summary: "Metrics in the text format of Prometheus",
 	}, "text/plain", scrape)
+	s.handler = router
 	return s.publish(router)
 }
 

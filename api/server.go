@@ -72,16 +72,19 @@ type Ingester interface {
 	// or weir.ErrNotPushed are answered as such.
 	Push(ctx context.Context, stream, key string, ndjson []byte, events int) (weir.Ack, error)
 
-	// Status says how far a stream has come.
+	// Status says how far the partitions have come that this process reads.
 	Status(stream string) (weir.Status, error)
 
-	// Rejected says what was refused of a stream.
+	// Rejected shows some of what was refused of a stream.
 	Rejected(stream string) (weir.Rejects, error)
 }
 
 // Engine answers questions.
 type Engine interface {
 	Query(ctx context.Context, q query.Request) (*query.Answer, error)
+
+	// Info says what can be asked of a stream and how much of it there is.
+	Info(ctx context.Context, stream string) (*query.Info, error)
 }
 
 // Options are what a server is made of.

@@ -2,10 +2,15 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/query"
 )
 
 // StreamInfo is what a stream remembers and how far it has come.
@@ -20,10 +25,15 @@ type StreamInfo struct {
 	Retention  []RetentionInfo `json:"retention" doc:"How long windows of which width are kept; none: for good."`
 	MaxSeries  int             `json:"max_series" doc:"Series beyond these are counted together."`
 
-	Watermark  *time.Time      `json:"watermark" doc:"Event time up to which all partitions are believed complete; null before the first event."`
-	Events     int64           `json:"events" doc:"Events counted."`
-	Rejected   int64           `json:"rejected" doc:"Events refused."`
-	Partitions []PartitionInfo `json:"partitions"`
+	Select     []string         `json:"select" doc:"What its measures answer, as selects are written."`
+	Watermark  *time.Time       `json:"watermark" doc:"Event time up to which all partitions are believed complete; null if unknown."`
+	Oldest     *time.Time       `json:"oldest" doc:"Beginning of the oldest window; null before the first event."`
+	Newest     *time.Time       `json:"newest" doc:"End of the newest window; null before the first event."`
+	Events     int64            `json:"events" doc:"Events counted, those in memory included."`
+	Rejected   map[string]int64 `json:"rejected" doc:"Events refused, by reason."`
+	Segments   int              `json:"segments" doc:"Segments stored."`
+	Partitions []PartitionInfo  `json:"partitions"`
+	Gaps       []GapInfo        `json:"gaps" doc:"Stretches of the log that are missing, because they were lost or their segment is damaged."`
 }
 
 // TimeInfo is where the event time stands.
@@ -53,13 +63,26 @@ type RetentionInfo struct {
 	Keep   string `json:"keep" example:"14d"`
 }
 
-// PartitionInfo is how far a partition has come.
+// PartitionInfo is how far a partition has come. What only its reader knows is
+// null where another process reads it.
 type PartitionInfo struct {
 	Partition string     `json:"partition"`
-	Committed int64      `json:"committed" doc:"Offset up to which segments speak."`
-	Position  int64      `json:"position" doc:"Offset of the next event to be read."`
-	Lag       *int64     `json:"lag" doc:"What the log holds past the position; null where unknown."`
-	Watermark *time.Time `json:"watermark"`
+	Counted   int64      `json:"counted" doc:"Offset below which events are counted."`
+	Committed *int64     `json:"committed" doc:"Offset below which they are in segments."`
+	Position  *int64     `json:"position" doc:"Offset of the next event to be read."`
+	Lag       *int64     `json:"lag" doc:"What the log holds past the position; null also where unknown."`
+	Watermark *time.Time `json:"watermark" doc:"Event time up to which it is believed complete."`
+}
+
+// GapInfo is a stretch of a partition's log that is missing.
+type GapInfo struct {
+	Partition string    `json:"partition"`
+	From      int64     `json:"from" doc:"Offset of the first event missing."`
+	To        *int64    `json:"to" doc:"Offset after the last one; null where unknown."`
+	Reason    string    `json:"reason"`
+	Detail    string    `json:"detail,omitempty"`
+	Since     time.Time `json:"since" doc:"Answers may lack events of this event time on."`
+	Until     time.Time `json:"until" doc:"And up to this."`
 }
 
 type streamsOutput struct {
@@ -70,20 +93,26 @@ type streamsOutput struct {
 
 // listStreams is GET /v1/streams.
 func (s *Server) listStreams(ctx context.Context, _ *struct{}) (*streamsOutput, error) {
+	timed, cancel := context.WithTimeout(ctx, s.limits.QueryTime)
+	defer cancel()
 	out := &streamsOutput{}
 	out.Body.Streams = make([]StreamInfo, 0, len(s.streams))
 	for _, stream := range s.streams {
 		status, err := s.ingester.Status(stream.Name)
 		if err != nil {
-			return nil, s.problem(ctx, err, "path")
+			return nil, s.problem(ctx, fmt.Errorf("list streams: %w", err), "path")
 		}
-		out.Body.Streams = append(out.Body.Streams, describe(stream, status))
+		info, err := s.engine.Info(timed, stream.Name)
+		if err != nil {
+			return nil, s.problem(ctx, fmt.Errorf("list stream %s: %w", stream.Name, err), "path")
+		}
+		out.Body.Streams = append(out.Body.Streams, describe(stream, info, status))
 	}
 	return out, nil
 }
 
-func describe(stream *weir.Stream, status weir.Status) StreamInfo {
-	info := StreamInfo{
+func describe(stream *weir.Stream, info *query.Info, status weir.Status) StreamInfo {
+	d := StreamInfo{
 		Name:   stream.Name,
 		Source: string(stream.Source.Kind),
 		Path:   stream.Source.Path,
@@ -97,28 +126,60 @@ func describe(stream *weir.Stream, status weir.Status) StreamInfo {
 		Measures:   []MeasureInfo{},
 		Retention:  []RetentionInfo{},
 		MaxSeries:  stream.MaxSeries,
-		Watermark:  orNull(status.Watermark),
-		Events:     status.Events,
-		Rejected:   status.Rejected,
-		Partitions: []PartitionInfo{},
+
+		Select:     append([]string{}, info.Select...),
+		Watermark:  orNull(info.Watermark),
+		Oldest:     orNull(info.Oldest),
+		Newest:     orNull(info.Newest),
+		Events:     info.Events,
+		Rejected:   map[string]int64{},
+		Segments:   info.Segments,
+		Partitions: partitions(info, status),
+		Gaps:       []GapInfo{},
 	}
-	for _, d := range stream.Dimensions {
-		info.Dimensions = append(info.Dimensions, FieldInfo{Name: d.Name, Field: string(d.Field)})
+	for _, dim := range stream.Dimensions {
+		d.Dimensions = append(d.Dimensions, FieldInfo{Name: dim.Name, Field: string(dim.Field)})
 	}
 	for _, m := range stream.Measures {
-		info.Measures = append(info.Measures, MeasureInfo{Name: m.Name, Kind: m.Kind.String(), Field: string(m.Field), Params: m.Params})
+		d.Measures = append(d.Measures, MeasureInfo{Name: m.Name, Kind: m.Kind.String(), Field: string(m.Field), Params: m.Params})
 	}
 	for _, r := range stream.Retention {
-		info.Retention = append(info.Retention, RetentionInfo{Window: weir.FormatDuration(r.Window), Keep: weir.FormatDuration(r.Keep)})
+		d.Retention = append(d.Retention, RetentionInfo{Window: weir.FormatDuration(r.Window), Keep: weir.FormatDuration(r.Keep)})
+	}
+	maps.Copy(d.Rejected, info.Rejected)
+	for _, g := range info.Gaps {
+		gap := GapInfo{
+			Partition: g.Partition, From: g.From, Reason: string(g.Reason), Detail: g.Detail,
+			Since: time.Unix(0, g.Since).UTC(), Until: time.Unix(0, g.Until).UTC(),
+		}
+		if g.To != math.MaxInt64 {
+			gap.To = &g.To
+		}
+		d.Gaps = append(d.Gaps, gap)
+	}
+	return d
+}
+
+// partitions joins what answers have reached with what this process's readers
+// know.
+func partitions(info *query.Info, status weir.Status) []PartitionInfo {
+	list := []PartitionInfo{}
+	for name, counted := range info.Partitions {
+		list = append(list, PartitionInfo{Partition: name, Counted: counted})
 	}
 	for _, p := range status.Partitions {
-		partition := PartitionInfo{Partition: p.Partition, Committed: p.Committed, Position: p.Position, Watermark: orNull(p.Watermark)}
-		if p.Lag >= 0 {
-			partition.Lag = &p.Lag
+		i := slices.IndexFunc(list, func(known PartitionInfo) bool { return known.Partition == p.Partition })
+		if i < 0 {
+			i = len(list)
+			list = append(list, PartitionInfo{Partition: p.Partition, Counted: p.Committed})
 		}
-		info.Partitions = append(info.Partitions, partition)
+		list[i].Committed, list[i].Position, list[i].Watermark = &p.Committed, &p.Position, orNull(p.Watermark)
+		if p.Lag >= 0 {
+			list[i].Lag = &p.Lag
+		}
 	}
-	return info
+	slices.SortFunc(list, func(a, b PartitionInfo) int { return strings.Compare(a.Partition, b.Partition) })
+	return list
 }
 
 // orNull is nil for a time that is not known.
@@ -133,9 +194,9 @@ func orNull(t time.Time) *time.Time {
 // RejectedAnswer is what decode refused of a stream.
 type RejectedAnswer struct {
 	Stream  string           `json:"stream"`
-	Total   int64            `json:"total" doc:"Events refused since the process began."`
+	Total   int64            `json:"total" doc:"Events refused."`
 	Reasons map[string]int64 `json:"reasons" doc:"The same by reason."`
-	Sample  []RejectedEvent  `json:"sample" doc:"Some of them, the newest first."`
+	Sample  []RejectedEvent  `json:"sample" doc:"Some of those that were refused since the process began, the newest first."`
 }
 
 // RejectedEvent is one of them.
@@ -159,12 +220,18 @@ func (s *Server) rejected(ctx context.Context, in *streamInput) (*rejectedOutput
 	if err != nil {
 		return nil, err
 	}
+	timed, cancel := context.WithTimeout(ctx, s.limits.QueryTime)
+	defer cancel()
+	info, err := s.engine.Info(timed, stream.Name)
+	if err != nil {
+		return nil, s.problem(ctx, fmt.Errorf("count rejected events: %w", err), "path")
+	}
 	rejects, err := s.ingester.Rejected(stream.Name)
 	if err != nil {
-		return nil, s.problem(ctx, err, "path")
+		return nil, s.problem(ctx, fmt.Errorf("sample rejected events: %w", err), "path")
 	}
 	answer := RejectedAnswer{Stream: stream.Name, Reasons: map[string]int64{}, Sample: []RejectedEvent{}}
-	for reason, n := range rejects.ByReason {
+	for reason, n := range info.Rejected {
 		answer.Reasons[reason] = n
 		answer.Total += n
 	}
