@@ -16,7 +16,9 @@ func (t *TDigest) settled() []centroid {
 	return c.cs
 }
 
-// Quantile returns the value of rank ⌈q n⌉ (at least 1), and where it may lie.
+// Quantile returns the q-quantile by linear interpolation between order
+// statistics, as most tools define it (type 7 of Hyndman and Fan 1996): of n
+// values in order, the one at 1+q(n-1), and between two of them in proportion.
 //
 // Centroids that were merged may reach a little into each other, but hardly
 // past a neighbour's mean: those bound the value. Where only single values lie
@@ -28,8 +30,22 @@ func (t *TDigest) Quantile(q, confidence float64) Estimate {
 		return unknown()
 	}
 	cs := t.settled()
-	rank := math.Ceil(math.Min(math.Max(q, 0), 1) * t.count)
-	rank = math.Max(rank, 1)
+	place := 1 + math.Min(math.Max(q, 0), 1)*(t.count-1)
+	rank := math.Floor(place)
+	e := t.orderStatistic(cs, rank)
+	if part := place - rank; part > 0 {
+		next := t.orderStatistic(cs, rank+1)
+		e = Estimate{
+			Value: between(e.Value, next.Value, part),
+			Lower: between(e.Lower, next.Lower, part),
+			Upper: between(e.Upper, next.Upper, part),
+		}
+	}
+	return e
+}
+
+// orderStatistic returns the value of a rank, from 1 to the count.
+func (t *TDigest) orderStatistic(cs []centroid, rank float64) Estimate {
 	if rank*2 > t.count {
 		return t.quantileFromTop(cs, rank)
 	}
