@@ -13,13 +13,18 @@ import (
 // cells are not. It holds no file open, never changes, and serves any number of
 // goroutines.
 type Segment struct {
-	bucket  Bucket
+	bucket  opener
 	name    string
 	size    int64
 	meta    SegmentMeta
 	end     *ending
 	file    *parquet.File
 	columns []column
+}
+
+// opener is what a segment needs of a Bucket.
+type opener interface {
+	Open(ctx context.Context, name string) (Object, error)
 }
 
 // firstRead is how much of the end of a segment is read at first. The end of a
@@ -41,7 +46,36 @@ func OpenSegment(ctx context.Context, bucket Bucket, name string) (*Segment, err
 	return s, nil
 }
 
+// OpenFile opens a segment wherever its file lies.
+func OpenFile(path string) (*Segment, error) {
+	file := lonelyFile(path)
+	object, err := file.Open(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	defer object.Close()
+	s := &Segment{bucket: file, name: path, size: object.Size()}
+	if err := s.read(object); err != nil {
+		return nil, fmt.Errorf("open segment %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// lonelyFile is a bucket of one file, for reading.
+type lonelyFile string
+
+func (f lonelyFile) Open(_ context.Context, _ string) (Object, error) {
+	return openFileObject(string(f))
+}
+
 func (s *Segment) open(object Object) error {
+	if err := s.read(object); err != nil {
+		return err
+	}
+	return checkName(s.name, &s.meta)
+}
+
+func (s *Segment) read(object Object) error {
 	end, err := readEnding(object)
 	if err != nil {
 		return err
@@ -62,9 +96,6 @@ func (s *Segment) open(object Object) error {
 	}
 	s.meta = *meta
 	s.columns = columnsOf(&meta.Definition)
-	if err := checkName(s.name, meta); err != nil {
-		return err
-	}
 	return s.checkColumns()
 }
 

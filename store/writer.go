@@ -27,7 +27,8 @@ type Position struct {
 // ID, Stream, Definition, Partition, Writer and Written.
 //
 // Cells yields the segment's cells in batches that are sorted one after the
-// other. It is read once.
+// other. It is read once, and nil for a gap. A chain goes on in another log, or
+// at another shift, only behind a gap.
 type Draft struct {
 	Meta  SegmentMeta
 	Cells iter.Seq[*weir.Cells]
@@ -202,6 +203,8 @@ func (w *Writer) check(m *SegmentMeta) error {
 		return fmt.Errorf("the draft covers offsets [%d, %d)", m.From, m.To)
 	case m.Watermark < at.Watermark:
 		return fmt.Errorf("the watermark would fall from %d to %d", at.Watermark, m.Watermark)
+	case m.Gap != nil && m.Events != 0:
+		return fmt.Errorf("a gap with %d events", m.Events)
 	case m.Gap == nil && at.Log != "" && (m.Log != at.Log || m.Shift != at.Shift):
 		return fmt.Errorf("the draft is of log %q shifted by %d, the chain of log %q shifted by %d", m.Log, m.Shift, at.Log, at.Shift)
 	case m.Log == "":
@@ -211,31 +214,6 @@ func (w *Writer) check(m *SegmentMeta) error {
 		return fmt.Errorf("%w: %q", ErrLeftLog, m.Log)
 	}
 	return nil
-}
-
-// Skip appends a gap over [Next, to) of the same log: what it dropped before it
-// was read, or what precedes the start of a log that is new here.
-func (w *Writer) Skip(ctx context.Context, log string, to int64, reason GapReason) (Position, bool, error) {
-	return w.appendGap(ctx, log, w.position.Shift, to, reason)
-}
-
-// ChangeLog appends a gap over [Next, Next+1), behind which the chain goes on
-// at the given offset of another log, or of this one where it shrank.
-func (w *Writer) ChangeLog(ctx context.Context, log string, offset int64, reason GapReason) (Position, bool, error) {
-	to := w.position.Next + 1
-	return w.appendGap(ctx, log, to-offset, to, reason)
-}
-
-func (w *Writer) appendGap(ctx context.Context, log string, shift, to int64, reason GapReason) (Position, bool, error) {
-	now := w.catalog.now()
-	position, kept, err := w.Append(ctx, Draft{Meta: SegmentMeta{
-		From: w.position.Next, To: to, Log: log, Shift: shift, Watermark: w.position.Watermark,
-		Gap: &GapMeta{Reason: reason, WatermarkBefore: w.position.Watermark, Noticed: now},
-	}})
-	if err == nil && kept {
-		w.log.Warn("events were lost before they were read", "reason", reason, "log", log, "next", position.Next)
-	}
-	return position, kept, err
 }
 
 // String describes the position in one line.

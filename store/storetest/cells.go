@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -79,11 +80,14 @@ func appendMeasure(rng *rand.Rand, c *weir.Column, m *weir.Measure, seed uint64,
 			encoded = sketch.AppendTDigest(nil, m.Params.Compression, values)
 		case m.Kind == weir.Distinct:
 			encoded = sketch.AppendHLL(nil, m.Params.Precision, seed, tokens)
-		default:
-			for item := range items {
-				encoded = append(encoded, item...)
+		case m.Kind == weir.Top:
+			list := make([]sketch.TopItem, 0, len(items))
+			for _, item := range slices.Sorted(maps.Keys(items)) {
+				list = append(list, sketch.TopItem{Item: item, Count: items[item], Lower: items[item], Upper: items[item]})
 			}
-			_ = hashes
+			encoded = sketch.AppendTop(nil, m.Params.Slots, list)
+		case m.Kind == weir.Frequency:
+			encoded = sketch.AppendFrequency(nil, m.Params.Epsilon, m.Params.Delta, seed, hashes)
 		}
 	}
 	if m.Kind != weir.Sum {
