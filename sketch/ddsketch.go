@@ -241,17 +241,19 @@ func (d *DDSketch) sortedValues() []float64 {
 	return values
 }
 
-// Quantile returns the value of rank ⌈q n⌉ (at least 1). The interval is the
-// bucket that the value is in, and certain.
+// Quantile returns the q-quantile, interpolated between order statistics. The
+// interval is that of the buckets they are in, and certain.
 func (d *DDSketch) Quantile(q, confidence float64) Estimate {
-	if d.count == 0 || math.IsNaN(q) {
-		return unknown()
-	}
-	rank := uint64(math.Ceil(math.Min(math.Max(q, 0), 1) * float64(d.count)))
-	rank = min(max(rank, 1), d.count)
 	if !d.bucketed {
-		return exactly(d.sortedValues()[rank-1])
+		values := d.sortedValues()
+		return quantile(q, float64(d.count), func(rank float64) Estimate { return exactly(values[int(rank)-1]) })
 	}
+	return quantile(q, float64(d.count), d.orderStatistic)
+}
+
+// orderStatistic returns the value of a rank, from 1 to the count.
+func (d *DDSketch) orderStatistic(place float64) Estimate {
+	rank := uint64(place)
 	if i, ok := d.negative.fromTop(&rank); ok {
 		e := d.within(i)
 		return d.clip(Estimate{-e.Value, -e.Upper, -e.Lower})

@@ -16,9 +16,7 @@ func (t *TDigest) settled() []centroid {
 	return c.cs
 }
 
-// Quantile returns the q-quantile by linear interpolation between order
-// statistics, as most tools define it (type 7 of Hyndman and Fan 1996): of n
-// values in order, the one at 1+q(n-1), and between two of them in proportion.
+// Quantile returns the q-quantile, interpolated between order statistics.
 //
 // Centroids that were merged may reach a little into each other, but hardly
 // past a neighbour's mean: those bound the value. Where only single values lie
@@ -26,22 +24,8 @@ func (t *TDigest) settled() []centroid {
 // certainty would make the interval smaller in a way that can be defended, so
 // it is the same for all.
 func (t *TDigest) Quantile(q, confidence float64) Estimate {
-	if t.count == 0 || math.IsNaN(q) {
-		return unknown()
-	}
 	cs := t.settled()
-	place := 1 + math.Min(math.Max(q, 0), 1)*(t.count-1)
-	rank := math.Floor(place)
-	e := t.orderStatistic(cs, rank)
-	if part := place - rank; part > 0 {
-		next := t.orderStatistic(cs, rank+1)
-		e = Estimate{
-			Value: between(e.Value, next.Value, part),
-			Lower: between(e.Lower, next.Lower, part),
-			Upper: between(e.Upper, next.Upper, part),
-		}
-	}
-	return e
+	return quantile(q, t.count, func(rank float64) Estimate { return t.orderStatistic(cs, rank) })
 }
 
 // orderStatistic returns the value of a rank, from 1 to the count.
@@ -101,12 +85,6 @@ func (t *TDigest) quantileAt(cs []centroid, i int, before, rank float64, alone b
 		e.Value = between(c.mean, right, (at-middle)/(rightMiddle-middle))
 	}
 	return e
-}
-
-// between interpolates so that the ends are met exactly and never passed.
-func between(a, b, part float64) float64 {
-	part = math.Min(math.Max(part, 0), 1)
-	return math.Min(math.Max(a*(1-part)+b*part, a), b)
 }
 
 // Rank returns the fraction of values that are at most x.
