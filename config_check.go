@@ -122,7 +122,7 @@ func (k *checker) check(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		k.checkStream("streams."+name, name, c.Streams[name])
 	}
-	atLeast(k, "flush.interval", c.Flush.Interval, time.Second, FormatDuration)
+	atLeast(k, "flush.interval", c.Flush.Interval, 10*time.Millisecond, FormatDuration)
 	atLeast(k, "flush.memory", c.Flush.Memory, 1<<20, Size.String)
 	between(k, "journal.file_size", c.Journal.FileSize, 1<<20, 1<<30)
 	atLeast(k, "journal.max_behind", c.Journal.MaxBehind, 1<<20, Size.String)
@@ -135,7 +135,7 @@ func (k *checker) check(c *Config) {
 	atLeast(k, "limits.query.series", q.Series, 1, decimal)
 	atLeast(k, "limits.query.points", q.Points, 1, decimal)
 	atLeast(k, "limits.query.memory", q.Memory, 1<<20, Size.String)
-	if c.Admin != "" && c.Admin == c.Listen {
+	if c.Admin != "" && c.Admin == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
 		k.fail("admin", "admin is the address of listen; profiles need one of their own")
 	}
 }

@@ -121,7 +121,7 @@ func inspectSegment(ctx context.Context, out io.Writer, path string, cells int) 
 	field := func(name, format string, args ...any) {
 		fmt.Fprintf(out, "  %-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	field("format", "%d, %s, id %s", meta.Format, weir.Size(segment.Size()), meta.ID)
+	field("format", "%d, %s bytes, id %s", meta.Format, grouped(segment.Size()), meta.ID)
 	field("log", "%s, shift %d", meta.Log, meta.Shift)
 	if meta.Watermark != store.NoWatermark {
 		field("watermark", "%s", timeOf(meta.Watermark))
