@@ -109,13 +109,8 @@ func (e *encoder) add(c *weir.Cells, stream *weir.Stream) error {
 	if err := e.checkOrder(c, len(stream.Dimensions)); err != nil {
 		return err
 	}
-	for i := range c.Measures {
-		if !c.Measures[i].Present {
-			return fmt.Errorf("measure %d is not present", i)
-		}
-	}
-	if len(c.Measures) != len(e.definition.Measures) {
-		return fmt.Errorf("%d measures, the definition has %d", len(c.Measures), len(e.definition.Measures))
+	if err := e.checkMeasures(c); err != nil {
+		return err
 	}
 	series := 0
 	for lo := 0; lo < c.Rows(); {
@@ -160,6 +155,27 @@ func (e *encoder) checkOrder(c *weir.Cells, dimensions int) error {
 			}
 		}
 		e.last = cellKey{series: dims, window: c.Window[hi-1]}
+	}
+	return nil
+}
+
+// checkMeasures refuses cells that lack what the definition says they have.
+func (e *encoder) checkMeasures(c *weir.Cells) error {
+	if len(c.Measures) != len(e.definition.Measures) {
+		return fmt.Errorf("%d measures, the definition has %d", len(c.Measures), len(e.definition.Measures))
+	}
+	for i, m := range e.definition.Measures {
+		have := &c.Measures[i]
+		complete := have.Present && len(c.Count) == c.Rows()
+		if m.Kind.Numeric() {
+			complete = complete && len(have.Values) == c.Rows() && len(have.Sum) == c.Rows() && len(have.Min) == c.Rows() && len(have.Max) == c.Rows()
+		}
+		if m.Kind != weir.Sum {
+			complete = complete && len(have.Sketch) == c.Rows()
+		}
+		if !complete {
+			return fmt.Errorf("%v measure %s does not have a value for each of %d cells", m.Kind, m.Name, c.Rows())
+		}
 	}
 	return nil
 }

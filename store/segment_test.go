@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,5 +139,246 @@ func TestCellsComeBack(t *testing.T) {
 	mustEqual(t, cells, got)
 	if diff := cmp.Diff(meta, segment.Meta()); diff != "" {
 		t.Fatalf("metadata changed on the way (-want +got):\n%s", diff)
+	}
+}
+
+// pick is what Cells promises, done slowly.
+func pick(c *weir.Cells, sel weir.Selection) *weir.Cells {
+	out := &weir.Cells{Width: c.Width, Measures: make([]weir.Column, len(c.Measures))}
+	for s, dims := range c.Series {
+		if sel.Match != nil && !sel.Match(dims) {
+			continue
+		}
+		for row := c.Starts[s]; row < c.Starts[s+1]; row++ {
+			if c.Window[row] < sel.From || c.Window[row] >= sel.To {
+				continue
+			}
+			if n := len(out.Series); n == 0 || !slices.Equal(out.Series[n-1], dims) {
+				out.Series, out.Starts = append(out.Series, dims), append(out.Starts, len(out.Window))
+			}
+			out.Window, out.Count = append(out.Window, c.Window[row]), append(out.Count, c.Count[row])
+			for i := range c.Measures {
+				to, from := &out.Measures[i], &c.Measures[i]
+				if !sel.Wants(i) {
+					continue
+				}
+				if from.Values != nil {
+					to.Values, to.Sum = append(to.Values, from.Values[row]), append(to.Sum, from.Sum[row])
+					to.Min, to.Max = append(to.Min, from.Min[row]), append(to.Max, from.Max[row])
+				}
+				if from.Sketch != nil {
+					to.Sketch = append(to.Sketch, from.Sketch[row])
+				}
+			}
+		}
+	}
+	out.Starts = append(out.Starts, len(out.Window))
+	for i := range out.Measures {
+		out.Measures[i].Present = sel.Wants(i) && c.Measures[i].Present
+	}
+	return out
+}
+
+// split cuts cells into batches at any rows.
+func split(rng *rand.Rand, c *weir.Cells, stream *weir.Stream) (batches []*weir.Cells) {
+	for lo := int64(0); lo < int64(c.Rows()); {
+		hi := min(lo+1+rng.Int64N(int64(c.Rows())), int64(c.Rows()))
+		b := &weir.Cells{Width: c.Width, Measures: make([]weir.Column, len(c.Measures))}
+		for s, dims := range c.Series {
+			from, to := max(int64(c.Starts[s]), lo), min(int64(c.Starts[s+1]), hi)
+			if from < to {
+				b.Series, b.Starts = append(b.Series, dims), append(b.Starts, int(from-lo))
+			}
+		}
+		b.Starts = append(b.Starts, int(hi-lo))
+		b.Window, b.Count = c.Window[lo:hi], c.Count[lo:hi]
+		for i := range c.Measures {
+			to, from := &b.Measures[i], &c.Measures[i]
+			to.Present = true
+			if from.Values != nil {
+				to.Values, to.Sum, to.Min, to.Max = from.Values[lo:hi], from.Sum[lo:hi], from.Min[lo:hi], from.Max[lo:hi]
+			}
+			if from.Sketch != nil {
+				to.Sketch = from.Sketch[lo:hi]
+			}
+		}
+		batches = append(batches, b)
+		lo = hi
+	}
+	return batches
+}
+
+func TestCellsAreSelected(t *testing.T) {
+	rng := seeded(t)
+	stream := flights()
+	cells := storetest.Cells(rng, stream, storetest.Workload{Series: 200, Windows: 70, Events: 2, Start: 1e18})
+	meta := metaOf(stream, "0", 0, 1)
+	segment := openStored(t, meta, encode(t, stream, meta, split(rng, cells, stream)...))
+	last := cells.Window[cells.Rows()-1]
+	for range 200 {
+		sel := weir.Selection{From: math.MinInt64, To: math.MaxInt64}
+		for range stream.Measures {
+			sel.Measures = append(sel.Measures, rng.IntN(2) == 0)
+		}
+		switch rng.IntN(3) {
+		case 0:
+			sel.From = 1e18 + rng.Int64N(last-1e18)
+			sel.To = sel.From + rng.Int64N(last-1e18)
+		case 1:
+			sel.From = last
+		}
+		switch modulo, rest := 1+rng.IntN(90), rng.IntN(90); rng.IntN(3) {
+		case 0:
+			sel.Match = func(dims []string) bool { return len(dims) == 2 && int(dims[0][len(dims[0])-1])%modulo == rest%modulo }
+		case 1:
+			wanted := cells.Series[rng.IntN(len(cells.Series))]
+			sel.Match = func(dims []string) bool { return slices.Equal(dims, wanted) }
+		}
+		got, err := segment.Cells(context.Background(), stream, sel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, pick(cells, sel), got)
+	}
+}
+
+// A stream changes; what was stored stays readable as far as it means the same.
+func TestOldDefinitionsAreRead(t *testing.T) {
+	rng := seeded(t)
+	old := flights()
+	cells := storetest.Cells(rng, old, storetest.Workload{Series: 40, Windows: 5, Events: 3, Start: 1e18})
+	meta := metaOf(old, "0", 0, 1)
+	segment := openStored(t, meta, encode(t, old, meta, cells))
+	read := func(s *weir.Stream) *weir.Cells {
+		t.Helper()
+		got, err := segment.Cells(context.Background(), s, everything(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+
+	t.Run("a new dimension and measure", func(t *testing.T) {
+		s := flights()
+		s.Dimensions = append(s.Dimensions, weir.Dimension{Name: "aircraft", Field: "aircraft"})
+		s.Measures = append(s.Measures, weir.Measure{Name: "weight", Kind: weir.Sum, Field: "weight"})
+		got := read(s)
+		if got.Measures[len(s.Measures)-1].Present {
+			t.Error("a measure is present that was never stored")
+		}
+		if len(got.Series) != len(cells.Series) || got.Series[7][2] != "" || got.Series[7][0] != cells.Series[7][0] {
+			t.Errorf("series are %q", got.Series[:8])
+		}
+	})
+	t.Run("measures of another meaning", func(t *testing.T) {
+		s := flights()
+		s.Measures[0].Params.Compression = 200
+		s.Measures[1].Field = "diverted_to"
+		s.Measures[4].Kind = weir.Quantile
+		s.Seed++ // the hashes of distinct and frequency are others
+		got := read(s)
+		for i, want := range []bool{false, false, true, false, false, true} {
+			if got.Measures[i].Present != want {
+				t.Errorf("measure %+v: present is %v", s.Measures[i], got.Measures[i].Present)
+			}
+		}
+	})
+	t.Run("a coarser window", func(t *testing.T) {
+		s := flights()
+		s.Window *= 6
+		if got := read(s); got.Width != int64(old.Window) || got.Rows() != cells.Rows() {
+			t.Errorf("%d cells of width %d", got.Rows(), got.Width)
+		}
+	})
+	t.Run("dimensions left out and turned round", func(t *testing.T) {
+		for _, dims := range [][]weir.Dimension{{{Name: "carrier"}}, {}, {{Name: "carrier"}, {Name: "origin"}}} {
+			s := flights()
+			s.Dimensions = dims
+			got := read(s)
+			total := int64(0)
+			for i, n := range got.Count {
+				total += n
+				if i > 0 && !slices.Contains(got.Starts, i) && got.Window[i] < got.Window[i-1] {
+					t.Fatalf("%v: window %d comes after %d", dims, got.Window[i], got.Window[i-1])
+				}
+			}
+			if !slices.IsSortedFunc(got.Series, slices.Compare) || len(slices.CompactFunc(slices.Clone(got.Series), slices.Equal)) != len(got.Series) {
+				t.Fatalf("%v: series are %q", dims, got.Series)
+			}
+			if want := int64(3 * cells.Rows()); total != want || got.Starts[len(got.Series)] != got.Rows() {
+				t.Fatalf("%v: %d events in %d rows, want %d", dims, total, got.Rows(), want)
+			}
+		}
+	})
+}
+
+func TestEmptyValuesAndOddNames(t *testing.T) {
+	stream := &weir.Stream{
+		Name: "o/d d", Window: time.Second,
+		Dimensions: []weir.Dimension{{Name: "count"}, {Name: "Window"}, {Name: "größe"}, {Name: "1"}},
+		Measures: []weir.Measure{
+			{Name: "a b", Kind: weir.Quantile, Params: weir.Params{Sketch: "tdigest", Compression: 100}},
+			{Name: "a.b", Kind: weir.Quantile, Params: weir.Params{Sketch: "tdigest", Compression: 100}},
+			{Name: "a.b", Kind: weir.Distinct, Params: weir.Params{Precision: 10}},
+			{Name: "", Kind: weir.Sum},
+		},
+	}
+	cells := storetest.Cells(seeded(t), stream, storetest.Workload{Series: 3, Windows: 2, Events: 0, Start: -1e18})
+	cells.Series[0] = []string{"", "", "", ""}
+	cells.Series[2] = []string{"zz\x00", "\xff", strings.Repeat("long", 100), "☃"}
+	meta := metaOf(stream, "p\n", 5, 6)
+	segment := openStored(t, meta, encode(t, stream, meta, cells))
+	got, err := segment.Cells(context.Background(), stream, everything(stream))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, cells, got)
+}
+
+func TestGapSegment(t *testing.T) {
+	stream := flights()
+	meta := metaOf(stream, "0", 7, 8)
+	meta.Events = 0
+	meta.Gap = &store.GapMeta{Reason: store.GapRetention, WatermarkBefore: store.NoWatermark, Noticed: time.Unix(5, 0).UTC()}
+	data, err := store.EncodeSegment(stream, meta, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := openStored(t, meta, data)
+	if diff := cmp.Diff(meta, segment.Meta()); diff != "" {
+		t.Error(diff)
+	}
+	got, err := segment.Cells(context.Background(), stream, everything(stream))
+	if err != nil || got.Rows() != 0 || len(got.Starts) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestEncodeRefusesDisorder(t *testing.T) {
+	stream := flights()
+	good := func() *weir.Cells {
+		return storetest.Cells(rand.New(rand.NewPCG(1, 1)), stream, storetest.Workload{Series: 3, Windows: 3, Events: 1})
+	}
+	for name, spoil := range map[string]func(c *weir.Cells){
+		"windows":   func(c *weir.Cells) { c.Window[1] = c.Window[2] },
+		"series":    func(c *weir.Cells) { c.Series[0], c.Series[1] = c.Series[1], c.Series[0] },
+		"width":     func(c *weir.Cells) { c.Width++ },
+		"starts":    func(c *weir.Cells) { c.Starts[3]++ },
+		"empty run": func(c *weir.Cells) { c.Starts[1] = 0 },
+		"a measure": func(c *weir.Cells) { c.Measures[2].Present = false },
+		"measures":  func(c *weir.Cells) { c.Measures = c.Measures[1:] },
+		"a column":  func(c *weir.Cells) { c.Measures[0].Sum = c.Measures[0].Sum[1:] },
+		"sketches":  func(c *weir.Cells) { c.Measures[1].Sketch = nil },
+		"a sketch":  func(c *weir.Cells) { c.Measures[1].Sketch[2] = []byte("no sketch") },
+	} {
+		c := good()
+		spoil(c)
+		if _, err := store.EncodeSegment(stream, metaOf(stream, "0", 0, 1), storetest.One(c)); err == nil {
+			t.Errorf("cells with a wrong %s were encoded", name)
+		}
+	}
+	twice := func(yield func(*weir.Cells) bool) { _ = yield(good()) && yield(good()) }
+	if _, err := store.EncodeSegment(stream, metaOf(stream, "0", 0, 1), twice); err == nil {
+		t.Error("the same cells were encoded twice")
 	}
 }
