@@ -81,7 +81,7 @@ func (a *Answer) writeOnePoint(w io.Writer) {
 		switch {
 		case c.Items != nil:
 			for _, item := range c.Items[0] {
-				lines = append(lines, []string{label, itemText(item), printable(item.Item)})
+				lines = append(lines, []string{label, printable(item.Item), itemText(item)})
 				label = ""
 			}
 		case c.Bins != nil:
@@ -114,9 +114,13 @@ func (a *Answer) writeRows(w io.Writer, width int) {
 		layout = timeLayout(first.T)
 		header = append(header, "time (UTC)")
 	}
-	left := len(header)
+	right := make([]bool, len(header))
 	for i := range first.Columns {
-		header = append(header, first.Columns[i].Name)
+		c := &first.Columns[i]
+		header, right = append(header, c.Name), append(right, c.Value != nil)
+		if c.Lower != nil {
+			header, right = append(header, ""), append(right, false)
+		}
 	}
 	lines := [][]string{header}
 	for i := range a.Series {
@@ -130,14 +134,14 @@ func (a *Answer) writeRows(w io.Writer, width int) {
 				line = append(line, time.Unix(0, t).UTC().Format(layout))
 			}
 			for j := range s.Columns {
-				line = append(line, s.Columns[j].cellText(point, width/2))
+				if c := &s.Columns[j]; c.Lower != nil {
+					line = append(line, number(c.Value[point]), boundsText(c.At(point)))
+				} else {
+					line = append(line, c.cellText(point, width/2))
+				}
 			}
 			lines = append(lines, line)
 		}
-	}
-	right := make([]bool, len(header))
-	for i := range first.Columns {
-		right[left+i] = first.Columns[i].Value != nil
 	}
 	writeAligned(w, lines, right)
 }
@@ -201,6 +205,9 @@ func writeAligned(w io.Writer, lines [][]string, right []bool) {
 	for _, line := range lines {
 		b.Reset()
 		for i, field := range line {
+			if widths[i] == 0 {
+				continue
+			}
 			if i > 0 {
 				b.WriteString("  ")
 			}
@@ -232,6 +239,8 @@ func sparkline(values []float64, room int) string {
 		switch {
 		case math.IsNaN(x):
 			line[i] = ' '
+		case greatest == least && greatest > 0:
+			line[i] = sparks[len(sparks)/2]
 		case greatest == least:
 			line[i] = sparks[0]
 		default:
@@ -301,17 +310,19 @@ func (c *Column) cellText(point, room int) string {
 		}
 		return sparkline(counts, max(10, room/2))
 	}
-	return estimateText(c.At(point))
+	return number(c.Value[point])
 }
 
 func estimateText(e sketch.Estimate) string {
-	if math.IsNaN(e.Value) {
-		return "–"
+	return strings.TrimRight(number(e.Value)+" "+boundsText(e), " ")
+}
+
+// boundsText is blank where the value is exact, or none.
+func boundsText(e sketch.Estimate) string {
+	if !(e.Lower < e.Upper) {
+		return ""
 	}
-	if e.Lower == e.Upper {
-		return number(e.Value)
-	}
-	return fmt.Sprintf("%s [%s, %s]", number(e.Value), number(e.Lower), number(e.Upper))
+	return fmt.Sprintf("[%s, %s]", number(e.Lower), number(e.Upper))
 }
 
 func itemText(item sketch.TopItem) string {

@@ -25,6 +25,7 @@ type cover struct {
 	snapshot   *store.Snapshot
 	partitions []partition // sorted by name
 	ahead      bool        // an owner has pieces past a chain's end: the snapshot is old
+	liveErr    error       // owners that did not answer, or nil
 }
 
 // partition is what is known of one partition.
@@ -110,6 +111,13 @@ func (c *cover) events(width int64) (oldest, newestEnd int64, any bool) {
 	see := func(first, last, width int64) {
 		oldest, newestEnd, any = min(oldest, first), max(newestEnd, weir.WindowStart(last, width)+width), true
 	}
+	for _, g := range c.snapshot.Gaps() {
+		// Where events were, though they can't be read. An unknown time is 0, or
+		// no watermark.
+		if g.Reason != store.GapStart && g.Since != 0 && g.Since != store.NoWatermark {
+			oldest = min(oldest, g.Since)
+		}
+	}
 	if m := c.snapshot.Manifest; m != nil {
 		for _, b := range m.Blocks {
 			see(b.MinTime, b.MaxTime-1, int64(b.Width))
@@ -184,7 +192,7 @@ func (c *cover) offsets() map[string]int64 {
 // complete. A partition whose log was found empty is complete up to when it was
 // asked, less the lateness, as long as another one is not: events come as they
 // happen then. If all are idle, that is not known, since old data may be
-// replayed with pauses: the largest watermark stands, and idleSince says how
+// replayed with pauses: the largest watermark stands, and idleFor says how
 // long it has been allowed to move on at the clock's rate.
 func (c *cover) watermark(lateness time.Duration, idleFor func(largest int64) time.Duration) (watermark int64, known bool) {
 	if len(c.partitions) == 0 {
@@ -223,6 +231,9 @@ func (c *cover) incomplete(from, to int64, watermark int64, known bool) (notes [
 		notes = append(notes, "a partition has no events yet, so how far the stream is complete is not known")
 	case watermark < to:
 		notes = append(notes, fmt.Sprintf("events from %s on (the watermark) may still come", formatTime(watermark)))
+	}
+	if c.liveErr != nil {
+		notes = append(notes, fmt.Sprintf("events that are not stored yet may be missing: %v", c.liveErr))
 	}
 	for _, g := range c.snapshot.Gaps() {
 		if g.Meets(from, to) && g.Reason != store.GapStart {

@@ -61,6 +61,9 @@ func exceeded(limit error, format string, args ...any) *LimitError {
 // "" where none is close: a third of its letters may differ, and two at least
 // of a word of four letters or more.
 func nearest(word string, candidates []string) string {
+	if len(word) > maxMisspelt {
+		return ""
+	}
 	allowed := max(1, utf8.RuneCountInString(word)/3)
 	if len(word) >= 4 {
 		allowed = max(2, allowed)
@@ -76,6 +79,9 @@ func nearest(word string, candidates []string) string {
 	}
 	return best
 }
+
+// maxMisspelt bounds the bytes of a word that is compared with others.
+const maxMisspelt = 200
 
 // distance is Levenshtein's, except that two neighbours that changed places are
 // one mistake, as they are to who types.

@@ -257,8 +257,8 @@ func (m *merger) relieve(ctx context.Context) error {
 		return err
 	}
 	if m.bytes > limit/2 {
-		return exceeded(ErrTooMuchMemory, "the sketches of %d series and %d steps take %d MiB when merged; the limit is %d MiB: ask for a longer step, a shorter range or fewer series",
-			len(m.values), m.points, m.bytes>>20, limit>>21)
+		return exceeded(ErrTooMuchMemory, "the sketches of %d series and %d steps take %d bytes when merged; the limit is %d: ask for a longer step, a shorter range or fewer series",
+			len(m.values), m.points, m.bytes, limit/2)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func cellsOf(s *weir.Stream, events []event, sel *weir.Selection) *weir.Cells {
 	}
 	cells := make(map[key][]event)
 	for _, e := range events {
-		k := key{e.dims[0] + "\x00" + e.dims[1], weir.WindowStart(e.time, int64(s.Window))}
+		k := key{strings.Join(e.dims, "\x00"), weir.WindowStart(e.time, int64(s.Window))}
 		cells[k] = append(cells[k], e)
 	}
 	keys := slices.SortedFunc(maps.Keys(cells), func(a, b key) int {

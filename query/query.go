@@ -165,12 +165,12 @@ func (e *Engine) ask(ctx context.Context, catalog Catalog, p *plan) (*Answer, er
 			return e.idleFor(p.stream.Name, largest, now)
 		})
 		missing := c.incomplete(s.read, s.to, watermark, known)
-		if len(missing) == 0 && e.tooOld(c.snapshot, s.to, p.stream, now) {
+		if len(missing) == 0 && !refresh && e.tooOld(c.snapshot, s.to, p.stream, now) {
 			refresh = true // a partition may have appeared since
 			continue
 		}
 		m, err := e.merge(ctx, catalog, p, s, c)
-		if errors.Is(err, store.ErrStale) {
+		if errors.Is(err, store.ErrStale) && ctx.Err() == nil {
 			e.counters.refreshes.Add(1)
 			refresh = true
 			continue
@@ -204,30 +204,35 @@ func (e *Engine) tooOld(s *store.Snapshot, to int64, stream *weir.Stream, now ti
 	return s.Taken.Before(due) && !now.Before(due)
 }
 
-// cover connects what is stored to what is live. If an owner is ahead of the
-// snapshot, the catalog is refreshed and the owner asked again, once.
+// cover connects what is stored to what is live. Live cells are asked for first:
+// what an owner stores meanwhile is then in the snapshot, and its pieces of it
+// are dropped. If an owner is ahead all the same, as one in another process may
+// be, the catalog is refreshed, once.
 func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.Time, refresh bool) (*cover, error) {
+	var pieces []weir.Piece
+	var liveErr error
+	if e.live != nil {
+		pieces, liveErr = e.live.Live(ctx, p.stream.Name, p.liveSelection(now))
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("ask for the live cells of stream %s: %w", p.stream.Name, context.Cause(ctx))
+		}
+	}
 	snapshot := catalog.Snapshot()
-	for attempt := 0; ; attempt++ {
-		if refresh || snapshot == nil || snapshot.Taken.IsZero() {
+	refresh = refresh || snapshot.Taken.IsZero()
+	for {
+		if refresh {
 			var err error
 			if snapshot, err = catalog.Refresh(ctx); err != nil {
 				return nil, err
 			}
 		}
 		if m := snapshot.Manifest; m != nil && len(m.Blocks) > 0 {
-			return nil, fmt.Errorf("manifest %d of stream %s lists %d blocks, which this program cannot read: use one that compacts",
+			return nil, fmt.Errorf("manifest %d of stream %s lists %d blocks, which this program cannot read; use the one that made them",
 				m.N, p.stream.Name, len(m.Blocks))
 		}
-		var pieces []weir.Piece
-		if e.live != nil {
-			var err error
-			if pieces, err = e.live.Live(ctx, p.stream.Name, p.liveSelection(now)); err != nil {
-				return nil, fmt.Errorf("ask for the live cells of stream %s: %w", p.stream.Name, err)
-			}
-		}
 		c := newCover(snapshot, pieces)
-		if !c.ahead || attempt > 0 {
+		c.liveErr = liveErr
+		if !c.ahead || refresh {
 			return c, nil
 		}
 		e.counters.refreshes.Add(1)
