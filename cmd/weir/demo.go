@@ -225,9 +225,26 @@ func (d *demo) watch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		const below = 3 // lines
+		picture = firstLines(picture, terminalHeight(d.out)-below-1)
 		// To the top left, and clear what is below.
-		fmt.Fprintf(d.out, "\x1b[H\x1b[J%s%s\nCtrl-C ends it.\n", picture, d.urls())
+		fmt.Fprintf(d.out, "\x1b[H\x1b[J%s\nOpen %[2]s/v1/streams or %[2]s/v1/query?stream=%[3]s&select=count,latency.p99&by=service\nCtrl-C ends it.\n",
+			picture, d.server.base, demoStream)
 	}
+}
+
+// firstLines cuts a picture that is taller than the terminal, which would
+// scroll.
+func firstLines(picture []byte, n int) []byte {
+	at := 0
+	for range max(n, 1) {
+		next := bytes.IndexByte(picture[at:], '\n')
+		if next < 0 {
+			return picture
+		}
+		at += next + 1
+	}
+	return picture[:at]
 }
 
 // last draws once more after the end, so that a demo nobody watched has

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,11 +105,7 @@ func inspect(ctx context.Context, out io.Writer, path string, cells int) error {
 
 // inspectSegment prints what a segment covers and its first cells.
 func inspectSegment(ctx context.Context, out io.Writer, path string, cells int) error {
-	file, err := segmentAt(path)
-	if err != nil {
-		return err
-	}
-	segment, err := store.OpenSegment(ctx, file, file.name)
+	segment, err := store.OpenFile(path)
 	if err != nil {
 		return err
 	}
@@ -231,52 +225,3 @@ func describeSketch(out io.Writer, s sketch.Sketch) error {
 }
 
 func timeOf(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
-
-// fileBucket is a bucket of the one segment that is inspected. A store would be
-// opened to be written to.
-type fileBucket struct{ path, name string }
-
-// segmentAt finds out which segment a file is: one is only read under its own
-// name, which is where it lies in its store.
-func segmentAt(path string) (*fileBucket, error) {
-	absolute, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	absolute = filepath.ToSlash(absolute)
-	at := strings.LastIndex(absolute, "/segment/")
-	if at < 0 {
-		return nil, fmt.Errorf("%s: a segment is read in its place, STORE/<stream>/segment/<partition>/<offset>", path)
-	}
-	return &fileBucket{path, absolute[strings.LastIndexByte(absolute[:at], '/')+1:]}, nil
-}
-
-type fileObject struct {
-	*os.File
-	size int64
-}
-
-func (o fileObject) Size() int64 { return o.size }
-
-// Open implements [store.Bucket], of which nothing else is asked.
-func (b *fileBucket) Open(_ context.Context, name string) (store.Object, error) {
-	if name != b.name {
-		return nil, store.ErrNotFound
-	}
-	file, err := os.Open(b.path)
-	if err != nil {
-		return nil, err
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return fileObject{file, info.Size()}, nil
-}
-
-func (b *fileBucket) Read(context.Context, string) ([]byte, error) { return nil, errors.ErrUnsupported }
-func (b *fileBucket) Put(context.Context, string, []byte) error    { return errors.ErrUnsupported }
-func (b *fileBucket) Delete(context.Context, string) error         { return errors.ErrUnsupported }
-func (b *fileBucket) List(context.Context, string, string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) { yield("", errors.ErrUnsupported) }
-}

@@ -175,6 +175,16 @@ func terminalWidth(w io.Writer) int {
 	return 100
 }
 
+// terminalHeight returns the height of the terminal, or a usual one.
+func terminalHeight(w io.Writer) int {
+	if file, ok := w.(*os.File); ok {
+		if _, height, err := term.GetSize(int(file.Fd())); err == nil && height > 10 {
+			return height
+		}
+	}
+	return 50
+}
+
 // completeFrom completes a flag from the configuration, where there is one.
 func completeFrom(config *string, words func(*weir.Config) []string) cobra.CompletionFunc {
 	return func(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -124,5 +124,9 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		log.Info("profiles", "url", "http://"+admin.Addr().String()+"/debug/pprof/")
 	}
 	started(listener.Addr())
-	return group.Wait()
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	log.Info("stopped; everything that was taken is stored")
+	return nil
 }
