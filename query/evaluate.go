@@ -268,10 +268,11 @@ func (m *merger) relieve(ctx context.Context) error {
 // what one call of worker returns. Where a value ends up depends on its number
 // alone, so the answer doesn't depend on the number of processors.
 func (m *merger) inParallel(ctx context.Context, n int, worker func() func(int) error) error {
-	const chunk = 64
+	processors := runtime.GOMAXPROCS(0)
+	chunk := min(max(n/(8*processors), 1), 64)
 	chunks := make(chan int)
 	g, ctx := errgroup.WithContext(ctx)
-	for range min(runtime.GOMAXPROCS(0), (n+chunk-1)/chunk) {
+	for range min(processors, (n+chunk-1)/chunk) {
 		g.Go(func() error {
 			work := worker()
 			for first := range chunks {

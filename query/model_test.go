@@ -191,6 +191,7 @@ type world struct {
 	bucket  store.Bucket
 	catalog *store.Catalog
 	live    *fakeLive
+	memory  *memoryCatalog // of benchmarks
 	now     time.Time
 }
 

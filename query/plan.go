@@ -221,15 +221,18 @@ type span struct {
 	bucket   int64
 	step     int64 // = to - from where the question has no step
 	window   int64
+
+	perStep, perWindow int // buckets
 }
 
 func (s span) points() int  { return int((s.to - s.from) / s.step) }
 func (s span) buckets() int { return int((s.to - s.read) / s.bucket) }
 
-// first and last return the buckets [first, last) of a point.
-func (s span) bucketsOf(point int) (first, last int) {
-	end := s.from + int64(point+1)*s.step
-	return int((end - s.window - s.read) / s.bucket), int((end - s.read) / s.bucket)
+// bucketsOf returns the buckets [first, last) of a point.
+func (s *span) bucketsOf(point int) (first, last int) {
+	// The first point's window ends with bucket perWindow.
+	first = point * s.perStep
+	return first, first + s.perWindow
 }
 
 // spanOf widens [from, to) to whole windows of the given width, or to whole
@@ -239,12 +242,13 @@ func (p *plan) spanOf(from, to, width int64) (span, error) {
 	if step == 0 {
 		from = weir.WindowStart(from, width)
 		to = max(ceil(to, width, 0), from+width)
-		return span{from: from, to: to, read: from, bucket: to - from, step: to - from, window: to - from}, nil
+		return span{from: from, to: to, read: from, bucket: to - from, step: to - from, window: to - from, perStep: 1, perWindow: 1}, nil
 	}
 	origin := stepOrigin(step, int64(p.stream.Window))
 	from = weir.WindowStart(from-origin, step) + origin
 	to = max(ceil(to, step, origin), from+step)
 	s := span{from: from, to: to, read: from - (p.window - step), bucket: gcd(step, p.window), step: step, window: p.window}
+	s.perStep, s.perWindow = int(step/s.bucket), int(p.window/s.bucket)
 	if points := (to - from) / step; points > int64(p.limits.Points) || (to-s.read)/s.bucket > int64(p.limits.Points) {
 		return span{}, exceeded(ErrTooManyPoints, "%d steps of %s between %s and %s; the limit is %d: ask for a longer step or a shorter range",
 			points, weir.FormatDuration(time.Duration(step)), formatTime(from), formatTime(to), p.limits.Points)
