@@ -21,8 +21,8 @@ func everything(s *weir.Stream) weir.Selection {
 }
 
 // cellsOf gives the selected cells in batches of at most rows, in the order of
-// weir.Cells. With reuse, a batch is valid only until the next is asked for.
-func (p *piece) cellsOf(sel weir.Selection, rows int, reuse bool) iter.Seq[*weir.Cells] {
+// weir.Cells.
+func (p *piece) cellsOf(sel weir.Selection, rows int) iter.Seq[*weir.Cells] {
 	return func(yield func(*weir.Cells) bool) {
 		e := encoder{piece: p, sel: &sel, columns: p.scratch}
 		if p.frozen {
@@ -40,12 +40,7 @@ func (p *piece) cellsOf(sel weir.Selection, rows int, reuse bool) iter.Seq[*weir
 					if !yield(b) {
 						return
 					}
-					if !reuse {
-						e.arena = nil
-						b = e.batch(rows)
-					} else {
-						e.rewind(b)
-					}
+					b = e.batch(rows)
 					begun = false
 				}
 				if !begun {
@@ -123,7 +118,9 @@ func (p *piece) dims(series int) []string {
 	return dims
 }
 
+// batch begins a batch; its sketches will take about what the last one's took.
 func (e *encoder) batch(rows int) *weir.Cells {
+	e.arena = make([]byte, 0, len(e.arena)+len(e.arena)/16)
 	measures := e.piece.plan.stream.Measures
 	b := &weir.Cells{Width: e.piece.width, Measures: make([]weir.Column, len(measures)),
 		Window: make([]int64, 0, rows), Count: make([]int64, 0, rows)}
@@ -142,16 +139,6 @@ func (e *encoder) batch(rows int) *weir.Cells {
 		}
 	}
 	return b
-}
-
-// rewind empties a batch and keeps its memory.
-func (e *encoder) rewind(b *weir.Cells) {
-	e.arena = e.arena[:0]
-	b.Series, b.Starts, b.Window, b.Count = b.Series[:0], b.Starts[:0], b.Window[:0], b.Count[:0]
-	for i := range b.Measures {
-		c := &b.Measures[i]
-		c.Values, c.Sum, c.Min, c.Max, c.Sketch = c.Values[:0], c.Sum[:0], c.Min[:0], c.Max[:0], c.Sketch[:0]
-	}
 }
 
 // add appends a row.

@@ -83,7 +83,7 @@ type Node struct {
 	streams      map[string]*running
 	workers      atomic.Int64
 	stopping     atomic.Bool
-	starting     atomic.Int64 // workers that have not found the end of their chain
+	starting     atomic.Int64 // workers that have not found the end of their chain, and Run itself
 }
 
 // running is what a node keeps of a stream.
@@ -100,6 +100,7 @@ type running struct {
 // New returns a node that does nothing yet.
 func New(o Options) *Node {
 	n := &Node{name: o.Name, options: o, logger: o.Logger, now: o.Now, streams: make(map[string]*running)}
+	n.starting.Store(1)
 	if n.now == nil {
 		n.now = time.Now
 	}
@@ -151,8 +152,10 @@ func (n *Node) Run(ctx context.Context) error {
 			group.Go(func() error { return n.CopyStdin(ctx, s.Name, n.options.Stdin) })
 		}
 	}
-	go func() { <-ctx.Done(); n.stopping.Store(true) }()
+	n.starting.Add(-1)
+	context.AfterFunc(ctx, func() { n.stopping.Store(true) })
 	err := group.Wait()
+	n.stopping.Store(true)
 	stopJournal()
 	if journalDone != nil {
 		err = errors.Join(err, <-journalDone)
@@ -232,8 +235,8 @@ func (n *Node) work(ctx context.Context, w *worker) error {
 // Ready tells whether every partition has found where its chain ends, and what
 // is missing otherwise.
 func (n *Node) Ready() error {
-	if left := n.starting.Load(); left > 0 {
-		return fmt.Errorf("%d partitions are still starting", left)
+	if n.starting.Load() > 0 {
+		return errors.New("partitions are still finding where their chains end")
 	}
 	return nil
 }

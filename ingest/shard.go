@@ -207,7 +207,7 @@ func (s *shard) live(sel weir.Selection, idle int64) []weir.Piece {
 		}
 		piece := weir.Piece{Partition: s.partition, From: p.from, To: p.to, Log: p.log, Shift: p.shift,
 			Watermark: p.watermark, Events: p.events, Rejected: p.rejectedByName()}
-		for cells := range p.cellsOf(sel, len(p.cells)+1, false) {
+		for cells := range p.cellsOf(sel, len(p.cells)+1) {
 			piece.Cells = cells
 		}
 		pieces = append(pieces, piece)

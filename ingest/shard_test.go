@@ -231,7 +231,7 @@ func TestShardAgreesWithNaiveCounting(t *testing.T) {
 				}
 				// In batches, as for a segment.
 				rows := 0
-				for cells := range frozen.cellsOf(everything(s), 100, true) {
+				for cells := range frozen.cellsOf(everything(s), 100) {
 					if rows += cells.Rows(); cells.Rows() > 100 || cells.Starts[len(cells.Series)] != cells.Rows() {
 						t.Fatalf("a batch of %d rows, ending at %v", cells.Rows(), cells.Starts)
 					}
@@ -414,7 +414,7 @@ func BenchmarkEncode(b *testing.B) {
 	began := cpuTime(b)
 	for b.Loop() {
 		bytes = 0
-		for cells := range frozen.cellsOf(everything(sh.plan.stream), flushRows, true) {
+		for cells := range frozen.cellsOf(everything(sh.plan.stream), flushRows) {
 			for _, c := range cells.Measures {
 				for _, s := range c.Sketch {
 					bytes += len(s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/weir-stream/weir"
@@ -98,4 +99,24 @@ func dropBlank(data []byte) ([]byte, int) {
 		}
 	}
 	return kept, events
+}
+
+// Drain waits until the shards have read all that the stream's logs hold.
+func (n *Node) Drain(ctx context.Context, stream string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := n.Status(stream)
+		if err != nil {
+			return err
+		}
+		if n.Ready() == nil && !slices.ContainsFunc(s.Partitions, func(p weir.PartitionStatus) bool { return p.Lag != 0 }) {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }

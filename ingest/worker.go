@@ -265,8 +265,13 @@ func (w *worker) live(ctx context.Context, sel weir.Selection) ([]weir.Piece, er
 
 func (w *worker) snapshot() status {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.status
+	s := w.status
+	w.mu.Unlock()
+	s.Lag = -1
+	if end := w.log.End(); end >= 0 {
+		s.Lag = max(0, end-s.Position)
+	}
+	return s
 }
 
 // take reads a batch into the shard and gives its buffer back.
@@ -313,7 +318,7 @@ func (w *worker) draft(p *piece) store.Draft {
 	if p.events > 0 {
 		meta.MinTime, meta.MaxTime = p.minTime, p.maxTime
 	}
-	return store.Draft{Meta: meta, Cells: p.cellsOf(everything(w.stream), flushRows, true)}
+	return store.Draft{Meta: meta, Cells: p.cellsOf(everything(w.stream), flushRows)}
 }
 
 func (w *worker) meta(from, to int64, log string, shift int64, tail []byte, watermark int64) store.SegmentMeta {
@@ -388,16 +393,13 @@ func (w *worker) fetch(ctx context.Context) {
 func (w *worker) publish(at store.Position) {
 	p := w.shard.active
 	s := status{PartitionStatus: weir.PartitionStatus{Partition: w.shard.partition, Committed: at.Next,
-		Position: p.to, Lag: -1}, tally: w.read, counted: w.stored, lost: w.lost}
+		Position: p.to}, tally: w.read, counted: w.stored, lost: w.lost}
 	s.counted.add(&p.tally)
 	s.cells, s.bytes = len(p.cells), p.usedBytes()
 	if f := w.shard.frozen; f != nil {
 		s.counted.add(&f.tally)
 		s.cells += len(f.cells)
 		s.bytes += f.usedBytes()
-	}
-	if end := w.log.End(); end >= 0 {
-		s.Lag = max(0, end-p.to)
 	}
 	if p.watermark != store.NoWatermark {
 		s.Watermark = time.Unix(0, p.watermark).UTC()

@@ -111,16 +111,12 @@ func TestFlights(t *testing.T) {
 	})
 	t.Run("destinations", func(t *testing.T) {
 		rows := readCSV(t, filepath.Join(data, "truth-destination-counts.csv"))
-		selected := []string{"destination.top(10)"}
-		for _, row := range rows {
-			selected = append(selected, fmt.Sprintf("destination.frequency(%q)", row["destination"]))
-		}
 		var top []struct {
 			Item                string
 			Count, Lower, Upper int64
 		}
-		a := ask("--select", strings.Join(selected, ","))
-		if err := json.Unmarshal(a.Series[0].Values[selected[0]].Value[0], &top); err != nil {
+		a := ask("--select", "destination.top(10)")
+		if err := json.Unmarshal(a.Series[0].Values["destination.top(10)"].Value[0], &top); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 10 {
@@ -131,10 +127,17 @@ func TestFlights(t *testing.T) {
 			}
 		}
 		covered := 0
-		for i, row := range rows {
-			want, _ := strconv.ParseFloat(row["count"], 64)
-			if v := a.Series[0].Values[selected[i+1]]; bounds(t, v.Lower, v.Upper, v.Value, 0, want) {
-				covered++
+		for some := range slices.Chunk(rows, 50) {
+			var selected []string
+			for _, row := range some {
+				selected = append(selected, fmt.Sprintf("destination.frequency(%q)", row["destination"]))
+			}
+			a := ask("--select", strings.Join(selected, ","))
+			for i, row := range some {
+				want, _ := strconv.ParseFloat(row["count"], 64)
+				if v := a.Series[0].Values[selected[i]]; bounds(t, v.Lower, v.Upper, v.Value, 0, want) {
+					covered++
+				}
 			}
 		}
 		t.Logf("top 10 right: %v; frequency within its bounds for %d of %d destinations", top, covered, len(rows))
