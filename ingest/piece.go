@@ -51,6 +51,7 @@ type piece struct {
 	scratch *columns // of drain
 	settle  func()   // drains what is left, once
 	frozen  bool
+	size    int // bytes used when it was frozen
 
 	width int64
 	start int64 // window of the last event
@@ -111,6 +112,7 @@ func (p *piece) reset() {
 // freeze ends the piece: it will be read by others while the shard goes on.
 func (p *piece) freeze() {
 	view := p.series.view()
+	p.size = p.usedBytes()
 	p.series, p.frozen = &view, true
 }
 

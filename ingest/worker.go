@@ -399,7 +399,7 @@ func (w *worker) publish(at store.Position) {
 	if f := w.shard.frozen; f != nil {
 		s.counted.add(&f.tally)
 		s.cells += len(f.cells)
-		s.bytes += f.usedBytes()
+		s.bytes += f.size
 	}
 	if p.watermark != store.NoWatermark {
 		s.Watermark = time.Unix(0, p.watermark).UTC()

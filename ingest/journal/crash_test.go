@@ -74,19 +74,24 @@ func lastFile(t *testing.T, dir string) (name string, data []byte) {
 
 // A write torn at any byte loses the record it tore, and no other.
 func TestTornWrite(t *testing.T) {
+	for where, sizes := range map[string][]int{"in a page": {100, 10}, "across pages": {100, 32300, 10}} {
+		t.Run(where, func(t *testing.T) { testTornWrite(t, sizes) })
+	}
+}
+
+func testTornWrite(t *testing.T, sizes []int) {
 	opts := Options{Dir: t.TempDir(), Streams: map[string]int{"web": 1}, Logger: quiet()}
 	rng := seed(t)
 	r := start(t, opts)
-	for _, size := range []int{100, 32300, 10} { // the next one crosses a page
+	for _, size := range sizes {
 		r.push(strconv.Itoa(size), noise(rng, size))
 		r.push("", noise(rng, size))
 	}
 	before := r.contents()
-	dir := r.crash()
-	name, short := lastFile(t, dir)
-	r.push("", noise(rng, 500))
+	name, short := lastFile(t, opts.Dir)
+	r.push("", noise(rng, 350))
 	all := r.contents()
-	dir = r.crash()
+	dir := r.crash()
 	_, long := lastFile(t, dir)
 	r.shut()
 
@@ -94,24 +99,36 @@ func TestTornWrite(t *testing.T) {
 		t.Fatal("a record changed what was before it")
 	}
 	for n := len(short); n <= len(long); n++ {
-		got, err := reopen(t, dir, name, long[:n], opts)
-		if err != nil {
-			t.Fatalf("torn at byte %d of %d: %v", n-len(short), len(long)-len(short), err)
-		}
 		want := before
 		if n == len(long) {
 			want = all
 		}
-		equal(t, got, want)
-		if n > len(short) && n < len(long) { // the size grew before the data did
-			got, err = reopen(t, dir, name, append(long[:n:n], make([]byte, len(long)-n)...), opts)
+		// The size may have grown before the data did.
+		for _, data := range [][]byte{long[:n], append(long[:n:n], make([]byte, len(long)-n)...)} {
+			got, err := reopen(t, dir, name, data, opts)
 			if err != nil {
-				t.Fatalf("zeros from byte %d on: %v", n-len(short), err)
+				t.Fatalf("torn at byte %d of %d, %d zeros: %v", n-len(short), len(long)-len(short), len(data)-n, err)
 			}
-			if len(got) != len(all) || n < len(long)-4 { // the noise's last bytes may be zeros by chance, no more
-				equal(t, got, before)
-			}
+			equal(t, got, want)
 		}
+	}
+}
+
+// The end of a mark, which may be zeros or not there at all, costs nothing.
+func TestTornMark(t *testing.T) {
+	opts := Options{Dir: t.TempDir(), Streams: map[string]int{"web": 1}, Logger: quiet()}
+	r := start(t, opts)
+	r.push("", lines("a", 3))
+	all := r.contents()
+	_, short := lastFile(t, opts.Dir)
+	r.shut()
+	name, long := lastFile(t, opts.Dir)
+	for n := len(short); n < len(short)+fragmentFrame+headSize; n++ {
+		got, err := reopen(t, opts.Dir, name, long[:n], opts)
+		if err != nil {
+			t.Fatalf("torn at byte %d: %v", n-len(short), err)
+		}
+		equal(t, got, all)
 	}
 }
 
@@ -131,7 +148,7 @@ func TestBitFlips(t *testing.T) {
 	inOrder := r.opts.Dir // the same, closed in good order
 
 	opened, refused := 0, 0
-	for i := range 400 {
+	for i := range 300 {
 		from := dir
 		if i%2 == 1 {
 			from = inOrder
@@ -170,7 +187,7 @@ func TestBitFlips(t *testing.T) {
 		}
 	}
 	t.Logf("%d opened, %d refused", opened, refused)
-	if refused < 100 || opened == 0 {
+	if refused < 50 || opened == 0 {
 		t.Errorf("%d opened, %d refused", opened, refused)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/tsdb/wlog"
 	"go.uber.org/goleak"
 )
 
@@ -276,6 +277,89 @@ func TestTailMeetsFiles(t *testing.T) {
 			}
 			read++
 		}
+	}
+}
+
+// Clients push, readers read, go back, and commit, files come and go; now and
+// then all of it stops and goes on.
+func TestEverythingAtOnce(t *testing.T) {
+	opts := defaults(t.TempDir())
+	opts.MaxTail = 8 << 10
+	opts.MaxBehind = 64 << 10
+	rng := seed(t)
+	var committed [2]int64 // by partition
+	for round := range 4 {
+		r := start(t, opts)
+		ctx, cancel := context.WithCancel(context.Background())
+		var pushing, reading sync.WaitGroup
+		for p := range committed {
+			if err := r.Advance("web", p, committed[p]); err != nil {
+				t.Fatal(err)
+			}
+			rd, err := r.Reader("web", p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			own := rand.New(rand.NewPCG(rng.Uint64(), 1))
+			reading.Go(func() {
+				defer rd.Close()
+				pos := committed[p]
+				if err := rd.SeekTo(pos); err != nil {
+					t.Error(err)
+				}
+				for {
+					b, err := rd.Next(ctx)
+					if err != nil {
+						return
+					}
+					if b.From != pos || b.Skip != 0 || int64(bytes.Count(b.Data, []byte("\n"))) != b.To-b.From {
+						t.Errorf("partition %d at %d: [%d,%d) %.60q", p, pos, b.From, b.To, b.Data)
+						return
+					}
+					pos = b.To
+					switch own.IntN(20) {
+					case 0, 1:
+						committed[p] = pos
+						r.Committed("web", p, pos)
+					case 2: // as after a race for a segment was lost
+						pos = committed[p]
+						if err := rd.SeekTo(pos); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		for c := range 4 {
+			own := rand.New(rand.NewPCG(rng.Uint64(), 1))
+			pushing.Go(func() {
+				for i := range 100 {
+					n := 1 + own.IntN(100)
+					body, key := lines(fmt.Sprint(round, c, i), n), ""
+					if i%8 < 2 {
+						key = fmt.Sprint(round, c, i/2)
+					}
+					for {
+						a, err := r.Append(ctx, "web", key, []byte(body), n)
+						if errors.Is(err, ErrBehind) {
+							time.Sleep(time.Millisecond)
+							continue
+						}
+						if err != nil && !errors.Is(err, ErrKeyReused) || err == nil && a.Count != int64(n) {
+							t.Errorf("push: %+v, %v", a, err)
+						}
+						break
+					}
+				}
+			})
+		}
+		pushing.Wait()
+		cancel()
+		reading.Wait()
+		r.shut()
+	}
+	if segments(t, opts.Dir)[0] == wlog.SegmentName(opts.Dir, 0) {
+		t.Error("no file was deleted")
 	}
 }
 

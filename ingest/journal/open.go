@@ -227,10 +227,16 @@ func (j *Journal) load(index int, last bool) error {
 		if err != nil {
 			return err
 		}
-		_, err = io.CopyN(w, old, good)
+		// A record whose last bytes are zeros is whole without them: wlog reads
+		// zeros behind the end of a file.
+		_, err = io.CopyN(w, io.MultiReader(old, zeros{}), good)
 		return errors.Join(err, old.Close())
 	})
 }
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // scan calls fn with each record of the file. It returns where the last good
 // one ends. Errors of reading are errTorn; those of fn are what fn makes them.

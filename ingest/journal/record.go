@@ -86,8 +86,8 @@ type head struct {
 
 // decodeHead reads the head from the record, or from its first fragment.
 func decodeHead(rec []byte) (head, error) {
-	if len(rec) < headSize {
-		return head{}, fmt.Errorf("record of %d bytes is shorter than its head", len(rec))
+	if len(rec) < headSize { // of a fragment's frame, the type alone is enough for an empty record
+		return head{}, fmt.Errorf("%w: record of %d bytes is shorter than its head", errTorn, len(rec))
 	}
 	h := head{
 		kind:   rec[1],
