@@ -160,6 +160,28 @@ func (s *Segment) Size() int64 { return s.size }
 // Rows returns the number of cells.
 func (s *Segment) Rows() int64 { return s.file.NumRows() }
 
+// Verify reads the whole file and checks every byte, also of columns that are
+// there for others.
+func (s *Segment) Verify(ctx context.Context) error {
+	const step = 64 * blockBytes
+	object, err := s.bucket.Open(ctx, s.name)
+	if err != nil {
+		return fmt.Errorf("verify segment %s: %w", s.name, err)
+	}
+	defer object.Close()
+	if object.Size() != s.size {
+		return fmt.Errorf("verify segment %s: %w", s.name, damaged("it has %d bytes, it had %d", object.Size(), s.size))
+	}
+	blocks := &checked{ctx: ctx, object: object, end: s.end, name: s.name}
+	for at := int64(0); at < s.end.dataBytes; at += step {
+		if err := blocks.fetch(extent{at, min(at+step, s.end.dataBytes)}); err != nil {
+			return fmt.Errorf("verify segment %s: %w", s.name, err)
+		}
+		blocks.forget()
+	}
+	return nil
+}
+
 // rescueMeta returns the copy of a segment's metadata at the head of its file.
 func rescueMeta(ctx context.Context, bucket Bucket, name string) (*SegmentMeta, error) {
 	object, err := bucket.Open(ctx, name)

@@ -53,7 +53,8 @@ type Writer struct {
 	partition string
 	name      string // of this process, for those who read the metadata
 	position  Position
-	owned     bool // position is the end of the chain, as far as this writer knows
+	owned     bool          // position is the end of the chain, as far as this writer knows
+	pause     time.Duration // before the second try of a put
 	log       *slog.Logger
 }
 
@@ -61,7 +62,7 @@ type Writer struct {
 // says in the metadata who wrote a segment.
 func NewWriter(catalog *Catalog, partition, name string) *Writer {
 	return &Writer{
-		catalog: catalog, partition: partition, name: name,
+		catalog: catalog, partition: partition, name: name, pause: firstPause,
 		log: catalog.log.With("partition", partition),
 	}
 }
@@ -156,7 +157,7 @@ func (w *Writer) append(ctx context.Context, meta *SegmentMeta, data []byte) (Po
 // settle puts the segment and returns what is stored under its name, whoever
 // put it.
 func (w *Writer) settle(ctx context.Context, name string, meta *SegmentMeta, data []byte) (*SegmentRef, error) {
-	for pause := newPause(); ; {
+	for wait := w.pause; ; wait = min(2*wait, longestPause) {
 		putErr := w.catalog.bucket.Put(ctx, name, data)
 		if putErr == nil {
 			return &SegmentRef{Name: name, Size: int64(len(data)), Meta: *meta}, nil
@@ -172,7 +173,7 @@ func (w *Writer) settle(ctx context.Context, name string, meta *SegmentMeta, dat
 			return nil, getErr
 		}
 		w.log.Warn("put is unsettled, trying again", "segment", name, "put", putErr, "read", getErr)
-		if err := pause.wait(ctx); err != nil {
+		if err := pause(ctx, wait); err != nil {
 			return nil, fmt.Errorf("%w: put: %w; read back: %w", ErrUnsettled, putErr, getErr)
 		}
 	}
@@ -226,17 +227,15 @@ func (p Position) Equal(q Position) bool {
 	return p.Next == q.Next && p.Log == q.Log && p.Shift == q.Shift && bytes.Equal(p.Tail, q.Tail) && p.Watermark == q.Watermark
 }
 
-// pause waits longer each time.
-type pause struct{ next time.Duration }
+// A put that fails is tried again after a pause, each time twice as long.
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = 5 * time.Second
+)
 
-func newPause() *pause { return &pause{next: 10 * time.Millisecond} }
-
-const longestPause = 5 * time.Second
-
-func (p *pause) wait(ctx context.Context) error {
-	timer := time.NewTimer(p.next)
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
-	p.next = min(2*p.next, longestPause)
 	select {
 	case <-timer.C:
 		return nil

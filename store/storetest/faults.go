@@ -32,8 +32,9 @@ func (o Outcome) String() string {
 var ErrInjected = errors.New("injected fault")
 
 // Faults is a Bucket that passes everything on to another, except what its
-// functions decide otherwise. They are called one at a time, may be nil, and
-// must be set before use. A process that crashes is one whose Faults is
+// functions decide otherwise. They may be nil, are set before use, and may use
+// this or any other bucket themselves: what they do happens in the middle of the
+// operation they are asked about. A process that crashes is one whose Faults is
 // abandoned after Crash.
 type Faults struct {
 	Bucket store.Bucket
@@ -52,17 +53,11 @@ type delayedPut struct {
 
 // Put implements store.Bucket.
 func (f *Faults) Put(ctx context.Context, name string, data []byte) error {
-	f.mu.Lock()
 	outcome := Done
-	crashed := f.crashed
-	if f.OnPut != nil && !crashed {
+	if f.OnPut != nil && !f.hasCrashed() {
 		outcome = f.OnPut(name)
 	}
-	if outcome == Delayed {
-		f.delayed = append(f.delayed, delayedPut{name, bytes.Clone(data)})
-	}
-	f.mu.Unlock()
-	if crashed {
+	if f.hasCrashed() {
 		return fmt.Errorf("put %s: crashed: %w", name, ErrInjected)
 	}
 	switch outcome {
@@ -72,6 +67,10 @@ func (f *Faults) Put(ctx context.Context, name string, data []byte) error {
 		return fmt.Errorf("put %s: %w", name, store.ErrExists)
 	case Unsynced:
 		return fmt.Errorf("put %s: %w: %w", name, store.ErrSync, ErrInjected)
+	case Delayed:
+		f.mu.Lock()
+		f.delayed = append(f.delayed, delayedPut{name, bytes.Clone(data)})
+		f.mu.Unlock()
 	case Unknown:
 		if err := f.Bucket.Put(ctx, name, data); err != nil {
 			return err
@@ -103,16 +102,21 @@ func (f *Faults) Crash() {
 	f.crashed = true
 }
 
-func (f *Faults) read(name string) error {
+func (f *Faults) hasCrashed() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.crashed {
+	return f.crashed
+}
+
+func (f *Faults) read(name string) error {
+	var err error
+	if f.OnRead != nil && !f.hasCrashed() {
+		err = f.OnRead(name)
+	}
+	if f.hasCrashed() {
 		return fmt.Errorf("read %s: crashed: %w", name, ErrInjected)
 	}
-	if f.OnRead != nil {
-		return f.OnRead(name)
-	}
-	return nil
+	return err
 }
 
 // Read implements store.Bucket.
