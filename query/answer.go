@@ -83,5 +83,3 @@ func newColumn(e Expression, points int) Column {
 	}
 	return c
 }
-
-var noEstimate = sketch.Estimate{Value: math.NaN(), Lower: math.NaN(), Upper: math.NaN()}

@@ -376,3 +376,46 @@ func TestRange(t *testing.T) {
 		}
 	}
 }
+
+// TestHorizons has a manifest that widened windows and dropped others, while
+// segments and live cells still have them as they were.
+func TestHorizons(t *testing.T) {
+	events := hourly(48)
+	w := newWorld(t, testStream())
+	at := func(h int) int64 { return dayOne + int64(h)*int64(time.Hour) }
+	w.put(t, w.meta("p", 0, events[:30]), events[:30])
+	w.refresh(t)
+	snapshot := *w.catalog.Snapshot()
+	snapshot.Manifest = &store.Manifest{N: 1, Horizons: []store.Horizon{{Before: at(6), Dropped: true}, {Before: at(36), Width: 6 * time.Hour}}}
+	w.live.add(w.stream, "p", 30, events[30:])
+	memory := &memoryCatalog{stream: w.stream, snapshot: &snapshot, cells: map[string]*weir.Cells{
+		snapshot.Chains[0].Segments[0].Name: cellsOf(w.stream, events[:30], nil),
+	}}
+	ask := func(q Text) (*Answer, error) {
+		q.Stream, q.Select = "flights", "count"
+		r, err := Parse(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return New([]Catalog{memory}, w.live, Options{Now: func() time.Time { return w.now }}).Query(context.Background(), r)
+	}
+	a, err := ask(Text{})
+	if err != nil || count(a) != 42 || !notesSay(a, "before 2001-01-01T06:00:00Z have been dropped") {
+		t.Errorf("counted %v, %v; want 42", a, err)
+	}
+	a, err = ask(Text{From: "2001-01-01T13:00:00Z", To: "2001-01-01T14:00:00Z"})
+	if err != nil || formatTime(a.From.UnixNano()) != "2001-01-01T12:00:00Z" || count(a) != 6 || !notesSay(a, "windows of 6h") {
+		t.Errorf("%+v, %v; want the range widened to 6 h", a, err)
+	}
+	var bad *ParamError
+	if _, err = ask(Text{Step: "2h"}); !errors.As(err, &bad) || !strings.Contains(bad.Detail, "kept 6h wide") {
+		t.Errorf("error %v, want one on the step", err)
+	}
+	if a, err = ask(Text{Step: "2h", From: "2001-01-02T12:00:00Z"}); err != nil || count(a) != 12 {
+		t.Errorf("%+v, %v; past the horizon a step of 2 h is right", a, err)
+	}
+	snapshot.Manifest.Blocks = []store.Block{{Name: "b", Width: time.Hour}}
+	if _, err = ask(Text{}); err == nil {
+		t.Error("an answer was given without the manifest's blocks")
+	}
+}

@@ -95,10 +95,7 @@ func horizons(s *store.Snapshot) []store.Horizon {
 
 // selection asks for the cells of [from, to) and the columns that are needed.
 func (p *plan) selection(from, to int64) weir.Selection {
-	bare := make([]bool, len(p.wanted))
-	for measure, wanted := range p.wanted {
-		bare[measure] = wanted
-	}
+	bare := slices.Clone(p.wanted)
 	for _, c := range p.columns {
 		if c.measure >= 0 && !c.Function.Exact() {
 			bare[c.measure] = false
