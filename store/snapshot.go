@@ -128,6 +128,20 @@ func (c *Chain) position() Position {
 	return Position{Next: c.End, Log: c.Log, Shift: c.Shift, Tail: c.Tail, Watermark: c.Watermark}
 }
 
+// positionAt is where the chain was at an offset, if the segment that ended there
+// can be read.
+func (c *Chain) positionAt(offset int64) (Position, bool) {
+	if offset == c.End {
+		return c.position(), true
+	}
+	for _, s := range c.Segments {
+		if m := &s.Meta; m.To == offset {
+			return Position{Next: m.To, Log: m.Log, Shift: m.Shift, Tail: m.Tail, Watermark: m.Watermark}, true
+		}
+	}
+	return Position{}, false
+}
+
 // newChain is the chain of a partition as far as the manifest speaks for it.
 func newChain(partition string, m *Manifest) Chain {
 	c := Chain{Partition: partition, Watermark: NoWatermark}

@@ -85,6 +85,13 @@ func (w *walk) begin(last *Snapshot) (chain Chain, fresh bool, err error) {
 	case !ok:
 		return newChain(w.partition, w.manifest), true, nil
 	}
+	if frontier != known.Frontier {
+		said := newChain(w.partition, w.manifest)
+		if at, ok := known.positionAt(frontier); ok && !at.Equal(said.position()) {
+			return Chain{}, false, fmt.Errorf("manifest %d has partition %q at %+v, its chain is there at %+v",
+				w.manifest.number(), w.partition, w.manifest.Partitions[w.partition], at)
+		}
+	}
 	for _, q := range last.Quarantined {
 		// What broke the chain is looked at again; the rest is known.
 		if q.Partition == w.partition && q.From >= chain.Frontier && q.From < chain.End {
