@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -113,6 +115,7 @@ func flights() *weir.Stream {
 // bench is a server under test.
 type bench struct {
 	*httptest.Server
+	server  *api.Server
 	t       *testing.T
 	journal *journal
 	log     *syncBuffer
@@ -156,6 +159,7 @@ func newBench(t *testing.T, change func(*api.Options)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.server = server
 	b.Server = httptest.NewServer(server.Handler())
 	t.Cleanup(b.Close)
 	return b
@@ -247,3 +251,46 @@ func answer() *query.Answer {
 		}},
 	}
 }
+
+func newStreams() []*weir.Stream { return []*weir.Stream{flights()} }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
+
+// pipeListener accepts connections that never leave the process.
+type pipeListener struct {
+	accept chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{accept: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+func (l *pipeListener) dial() (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.accept <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.accept:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

@@ -132,8 +132,6 @@ func (s *Server) problem(ctx context.Context, err error, in string) *Problem {
 		return k.problem("%v", param).mistake(in, param.Param, param.Suggestion, "%s", param.Detail)
 	case errors.As(err, &limit) && errors.Is(err, query.ErrTooLong):
 		return queryTimeout.problem("%v", limit)
-	case errors.Is(err, context.DeadlineExceeded):
-		return queryTimeout.problem("the query did not end within %v; ask for a shorter range, a wider step or fewer series", s.limits.QueryTime)
 	case errors.As(err, &limit):
 		return queryLimit.problem("%v", limit)
 	case errors.As(err, &isBehind):
@@ -268,12 +266,4 @@ func nearest(word string, known []string) string {
 		}
 	}
 	return best
-}
-
-// didYouMean is the end of a sentence that named something unknown.
-func didYouMean(word string, known []string) string {
-	if name := nearest(word, known); name != "" {
-		return fmt.Sprintf("; did you mean %q?", name)
-	}
-	return ""
 }

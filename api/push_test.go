@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -338,4 +340,69 @@ func TestPushAbandoned(t *testing.T) {
 		t.Fatalf("got %s", response.Status)
 	}
 	eventually(t, "the push to end", func() bool { return b.metric(`weir_push_refused_total{problem="cancelled"}`) == "1" })
+}
+
+// Run: go test -bench Push -run '^$' ./api
+func BenchmarkPush(b *testing.B) {
+	var body bytes.Buffer
+	const events = 10_000
+	for i := range events {
+		fmt.Fprintf(&body, `{"time":"2001-01-01T00:00:00.%03dZ","service":"checkout","region":"eu-west-1","user":"u%07d","latency_ms":%d.25}`+"\n", i%1000, i*7919, i%500)
+	}
+	for name, encoded := range map[string]string{"": body.String(), "gzip": zipped(body.String())} {
+		b.Run("encoding="+name, func(b *testing.B) {
+			server, err := api.New(api.Options{Streams: newStreams(), Ingester: nowhere{}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(body.Len()))
+			b.ReportAllocs()
+			for b.Loop() {
+				r := httptest.NewRequest("POST", "/v1/streams/flights/events", strings.NewReader(encoded))
+				r.Header.Set("Content-Encoding", name)
+				w := httptest.NewRecorder()
+				if server.Handler().ServeHTTP(w, r); w.Code != http.StatusOK {
+					b.Fatalf("%d %s", w.Code, w.Body)
+				}
+			}
+			b.ReportMetric(float64(events*b.N)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// nowhere is an ingester that forgets at once.
+type nowhere struct{ api.Ingester }
+
+func (nowhere) Push(context.Context, string, string, []byte, int) (weir.Ack, error) {
+	return weir.Ack{}, nil
+}
+
+func TestPushAtOnce(t *testing.T) {
+	b := newBench(t, nil)
+	const clients, pushes = 8, 25
+	var group sync.WaitGroup
+	for client := range clients {
+		group.Go(func() {
+			for i := range pushes {
+				body, headers := fmt.Sprintf("[{\"n\":\"%d/%d\"},\n{}]", client, i), []string{"Content-Type", "application/json"}
+				if i%2 == 0 {
+					body, headers = zipped(body), append(headers, "Content-Encoding", "gzip")
+				}
+				if r := b.push(body, headers...); r.status != http.StatusOK {
+					t.Errorf("client %d: got %d %s", client, r.status, r.body)
+				}
+			}
+		})
+	}
+	group.Wait()
+	seen := map[string]bool{}
+	for _, line := range b.journal.lines {
+		seen[line] = true
+	}
+	if len(b.journal.lines) != 2*clients*pushes || len(seen) != clients*pushes+1 {
+		t.Errorf("%d lines arrived, %d of them different", len(b.journal.lines), len(seen))
+	}
+	if got := b.metric("weir_push_memory_bytes"); got != "0" {
+		t.Errorf("weir_push_memory_bytes is %s in the end", got)
+	}
 }

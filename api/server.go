@@ -184,6 +184,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // it takes no more, finishes those under way as far as the grace allows, and
 // returns after all of them have ended.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	defer s.stopping.Store(true)
 	defer context.AfterFunc(ctx, func() { s.stopping.Store(true) })()
 	// Longest of all is a push whose body is slow, or a question and a slow
 	// reader of its answer.

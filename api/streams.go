@@ -93,8 +93,6 @@ type streamsOutput struct {
 
 // listStreams is GET /v1/streams.
 func (s *Server) listStreams(ctx context.Context, _ *struct{}) (*streamsOutput, error) {
-	timed, cancel := context.WithTimeout(ctx, s.limits.QueryTime)
-	defer cancel()
 	out := &streamsOutput{}
 	out.Body.Streams = make([]StreamInfo, 0, len(s.streams))
 	for _, stream := range s.streams {
@@ -102,13 +100,18 @@ func (s *Server) listStreams(ctx context.Context, _ *struct{}) (*streamsOutput, 
 		if err != nil {
 			return nil, s.problem(ctx, fmt.Errorf("list streams: %w", err), "path")
 		}
-		info, err := s.engine.Info(timed, stream.Name)
+		info, err := s.info(ctx, stream.Name)
 		if err != nil {
 			return nil, s.problem(ctx, fmt.Errorf("list stream %s: %w", stream.Name, err), "path")
 		}
 		out.Body.Streams = append(out.Body.Streams, describe(stream, info, status))
 	}
 	return out, nil
+}
+
+// info asks the engine about a stream.
+func (s *Server) info(ctx context.Context, stream string) (*query.Info, error) {
+	return inTurn(ctx, s, func(ctx context.Context) (*query.Info, error) { return s.engine.Info(ctx, stream) })
 }
 
 func describe(stream *weir.Stream, info *query.Info, status weir.Status) StreamInfo {
@@ -220,9 +223,7 @@ func (s *Server) rejected(ctx context.Context, in *streamInput) (*rejectedOutput
 	if err != nil {
 		return nil, err
 	}
-	timed, cancel := context.WithTimeout(ctx, s.limits.QueryTime)
-	defer cancel()
-	info, err := s.engine.Info(timed, stream.Name)
+	info, err := s.info(ctx, stream.Name)
 	if err != nil {
 		return nil, s.problem(ctx, fmt.Errorf("count rejected events: %w", err), "path")
 	}
