@@ -95,6 +95,33 @@ func TestExamples(t *testing.T) {
 	})
 }
 
+// What the README configures works.
+func TestREADME(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "```yaml\n")
+	block, _, ended := strings.Cut(rest, "```")
+	if !found || !ended {
+		t.Fatal("the README has no configuration")
+	}
+	c, err := Parse("README.md", []byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(c.Stream("requests").Measures); got != 3 {
+		t.Errorf("%d measures, want 3", got)
+	}
+
+	// And what it says of mistakes is what is said.
+	bad := strings.NewReplacer("window: 10s", "window: 10", "{quantile:", "{quantil:").Replace(block)
+	_, err = Parse("weir.yaml", []byte(bad))
+	if err == nil || !strings.Contains(string(text), "\n"+err.Error()+"\n") {
+		t.Errorf("the README does not show the mistakes as they are:\n%v", err)
+	}
+}
+
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "weir.yaml")
