@@ -87,6 +87,11 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 	}
 	if j != nil {
 		defer func() { err = errors.Join(err, j.Close()) }()
+		for _, name := range j.Streams() {
+			if c.Stream(name) == nil {
+				log.Warn("the journal keeps events of a stream that is not configured any more; they are counted once it is again", "stream", name)
+			}
+		}
 	}
 	node := r.node(j)
 	engine := r.engine(node)

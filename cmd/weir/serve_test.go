@@ -44,15 +44,18 @@ func startServer(t *testing.T, c *weir.Config) *running {
 		}
 	}
 	r.http.Transport = &http.Transport{}
-	for {
+	for begun := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.base+"/-/ready", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.do(request, maxProblem); err == nil {
+		_, err = r.do(request, maxProblem)
+		if err == nil {
 			return r
 		}
-		time.Sleep(5 * time.Millisecond)
+		if time.Since(begun) > 30*time.Second {
+			t.Fatalf("the server is not ready: %v", err)
+		}
 	}
 }
 
