@@ -65,6 +65,7 @@ type Piece struct {
 	Watermark int64  // Unix nanoseconds, as of To
 	Idle      int64  // Unix nanoseconds at which the log was asked and held nothing past To; 0 means it was not
 	Events    int64
+	Late      int64            // of them, those whose window was believed complete when they came
 	Rejected  map[string]int64 // by reason
 	Cells     *Cells           // as selected
 }

@@ -42,6 +42,7 @@ type answerBody struct {
 	Complete   bool             `json:"complete" doc:"Whether everything of the range has been seen and counted."`
 	Notes      []string         `json:"notes" nullable:"false" doc:"Why not, and whatever else a reader should know."`
 	Offsets    map[string]int64 `json:"offsets" doc:"Of each partition the offset below which events are counted."`
+	Late       int64            `json:"late" doc:"Events that came when their window was believed complete. They are counted."`
 	Rejected   map[string]int64 `json:"rejected" doc:"Events refused while the range was read, by reason."`
 	Series     []answerSeries   `json:"series" nullable:"false"`
 }

@@ -26,7 +26,7 @@ func (m metric) send(ch chan<- prometheus.Metric, v float64, labels ...string) {
 type collector struct {
 	node *Node
 
-	events, rejected, overflow, cut, lost            metric
+	events, late, rejected, overflow, cut, lost      metric
 	lag, position, committed, watermark, cells, size metric
 	series                                           metric
 	journalBytes, journalFiles, fsyncs, fsyncSeconds metric
@@ -38,6 +38,7 @@ func (n *Node) Collector() prometheus.Collector {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	return &collector{node: n,
 		events:    newMetric(counter, "weir_events_total", "Events read and accepted, those read again after a lost race included.", "stream"),
+		late:      newMetric(counter, "weir_events_late_total", "Events accepted whose window was believed complete when they came.", "stream"),
 		rejected:  newMetric(counter, "weir_events_rejected_total", "Events refused, by reason.", "stream", "reason"),
 		overflow:  newMetric(counter, "weir_events_overflow_total", "Events counted under the overflow series, the stream's budget of series being spent.", "stream"),
 		cut:       newMetric(counter, "weir_items_cut_total", "Items of top measures that were cut to their longest length.", "stream"),
@@ -62,7 +63,7 @@ func (n *Node) Collector() prometheus.Collector {
 }
 
 func (c *collector) all() []metric {
-	return []metric{c.events, c.rejected, c.overflow, c.cut, c.lost, c.lag, c.position, c.committed, c.watermark,
+	return []metric{c.events, c.late, c.rejected, c.overflow, c.cut, c.lost, c.lag, c.position, c.committed, c.watermark,
 		c.cells, c.size, c.series, c.journalBytes, c.journalFiles, c.fsyncs, c.fsyncSeconds, c.batches, c.duplicates,
 		c.refused, c.keysEvicted}
 }
@@ -97,6 +98,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			c.size.send(ch, float64(s.bytes), name, p)
 		}
 		c.events.send(ch, float64(total.events), name)
+		c.late.send(ch, float64(total.late), name)
 		for reason := NotJSON; reason < reasons; reason++ {
 			c.rejected.send(ch, float64(total.rejected[reason]), name, reason.String())
 		}

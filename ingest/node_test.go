@@ -32,7 +32,7 @@ type world struct {
 	bucket store.Bucket
 	dir    string
 	memory int64
-	logs   *bytes.Buffer
+	logs   *logBuffer
 
 	next, count, sum int64 // what was written
 }
@@ -42,26 +42,33 @@ func newWorld(t *testing.T) *world {
 		Time:       weir.TimeField{Field: "t", Format: weir.UnixSeconds, MaxAhead: time.Hour},
 		Dimensions: []weir.Dimension{{Name: "k", Field: "k"}},
 		Measures:   []weir.Measure{{Name: "n", Kind: weir.Sum, Field: "n"}}}
-	return &world{t: t, stream: s, bucket: &storetest.Memory{}, dir: t.TempDir(), memory: 1 << 30, logs: &bytes.Buffer{}}
+	return &world{t: t, stream: s, bucket: &storetest.Memory{}, dir: t.TempDir(), memory: 1 << 30, logs: &logBuffer{}}
 }
 
 // node is a process over the world's bucket, or over another view of it.
 func (w *world) node(bucket store.Bucket, j *journal.Journal) *Node {
-	logger := slog.New(slog.NewTextHandler(&synced{w: w.logs}, nil))
+	logger := slog.New(slog.NewTextHandler(w.logs, nil))
 	return New(Options{Name: "test", Streams: []*weir.Stream{w.stream}, Journal: j, Memory: w.memory,
 		Catalogs: map[string]*store.Catalog{w.stream.Name: store.NewCatalog(bucket, w.stream, logger)},
 		Interval: 20 * time.Millisecond, Logger: logger})
 }
 
-type synced struct {
-	mu sync.Mutex
-	w  *bytes.Buffer
+// logBuffer is a buffer that several nodes log to.
+type logBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
 }
 
-func (s *synced) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.w.Write(p)
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }
 
 // lines makes the next n numbered events.

@@ -53,9 +53,10 @@ type piece struct {
 	frozen  bool
 	size    int // bytes used when it was frozen
 
-	width int64
-	start int64 // window of the last event
-	limit int   // records at which a log is drained
+	width    int64
+	lateness int64
+	start    int64 // window of the last event
+	limit    int   // records at which a log is drained
 }
 
 type head struct {
@@ -82,7 +83,7 @@ const (
 )
 
 func newPiece(p *plan) *piece {
-	pc := &piece{plan: p, width: int64(p.stream.Window), items: newInterner(1),
+	pc := &piece{plan: p, width: int64(p.stream.Window), lateness: int64(p.stream.Time.Lateness), items: newInterner(1),
 		scratch: newColumns(p)}
 	pc.limit = logLimit
 	if p.records > 0 {
@@ -133,6 +134,10 @@ func (p *piece) add(series int, e *event) {
 	}
 	p.events++
 	p.minTime, p.maxTime = min(p.minTime, e.time), max(p.maxTime, e.time)
+	if p.start+p.width <= p.watermark {
+		p.late++
+	}
+	p.watermark = max(p.watermark, e.time-p.lateness)
 
 	i := p.find(series, p.start)
 	c := &p.cells[i]

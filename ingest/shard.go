@@ -100,9 +100,6 @@ func (s *shard) add(b *Batch) {
 		}
 	}
 	p.to, p.tail = b.To, b.Tail
-	if p.events > 0 {
-		p.watermark = max(p.watermark, p.maxTime-int64(s.plan.stream.Time.Lateness))
-	}
 }
 
 // number finds the series of an event, or makes it, or gives the overflow
@@ -206,7 +203,7 @@ func (s *shard) live(sel weir.Selection, idle int64) []weir.Piece {
 			continue
 		}
 		piece := weir.Piece{Partition: s.partition, From: p.from, To: p.to, Log: p.log, Shift: p.shift,
-			Watermark: p.watermark, Events: p.events, Rejected: p.rejectedByName()}
+			Watermark: p.watermark, Events: p.events, Late: p.late, Rejected: p.rejectedByName()}
 		for cells := range p.cellsOf(sel, len(p.cells)+1) {
 			piece.Cells = cells
 		}

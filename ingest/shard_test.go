@@ -277,6 +277,25 @@ func TestSelection(t *testing.T) {
 	}
 }
 
+// An event is late when its whole window lies behind the watermark, which
+// trails the newest event by the stream's lateness.
+func TestLate(t *testing.T) {
+	s := testStream()
+	sh := newShard("p", s, &budget{limit: 10}, &rejects{})
+	sh.drop(0, "log", 0, nil, store.NoWatermark)
+	var data []byte
+	for _, second := range []int{5, 12, 9, 3, 0, 10, 11, 1} { // from 11 s on, the first window is believed complete
+		data = fmt.Appendf(data, `{"time":"2026-01-01T00:00:%02dZ"}`+"\n", second)
+	}
+	sh.add(&Batch{To: int64(len(data)), Data: data, Arrival: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)})
+	if sh.active.late != 4 || sh.active.events != 8 {
+		t.Errorf("%d of %d events late, want 4 of 8", sh.active.late, sh.active.events)
+	}
+	if got, want := sh.active.watermark, time.Date(2026, 1, 1, 0, 0, 11, 0, time.UTC).UnixNano(); got != want {
+		t.Errorf("watermark %d, want %d", got, want)
+	}
+}
+
 // What is over the budget of series counts under weir.Other, so totals stay.
 func TestBudget(t *testing.T) {
 	s := testStream()

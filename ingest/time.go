@@ -107,7 +107,7 @@ func (r *clockReader) unix(t []byte, f float64) (int64, bool) {
 	case weir.UnixNanos:
 		unit = 1
 	}
-	if math.Abs(f) >= math.MaxInt64/float64(unit) { // also ±Inf
+	if math.Abs(f)*float64(unit) >= 9.2e18 { // some months from what int64 holds; also ±Inf
 		return 0, false
 	}
 	digits, negative := t, t[0] == '-'

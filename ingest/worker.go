@@ -59,8 +59,8 @@ type status struct {
 
 // tally counts events.
 type tally struct {
-	events, overflow, cut int64
-	rejected              [reasons]int64
+	events, late, overflow, cut int64
+	rejected                    [reasons]int64
 }
 
 func (t *tally) add(o *tally) {
@@ -70,6 +70,7 @@ func (t *tally) add(o *tally) {
 // addGrowth counts what came between two states of another tally.
 func (t *tally) addGrowth(before, after *tally) {
 	t.events += after.events - before.events
+	t.late += after.late - before.late
 	t.overflow += after.overflow - before.overflow
 	t.cut += after.cut - before.cut
 	for i := range t.rejected {
@@ -314,7 +315,7 @@ const flushRows = 8192
 
 func (w *worker) draft(p *piece) store.Draft {
 	meta := w.meta(p.from, p.to, p.log, p.shift, p.tail, p.watermark)
-	meta.Events, meta.Rejected = p.events, p.rejectedByName()
+	meta.Events, meta.Late, meta.Rejected = p.events, p.late, p.rejectedByName()
 	if p.events > 0 {
 		meta.MinTime, meta.MaxTime = p.minTime, p.maxTime
 	}

@@ -21,6 +21,7 @@ type Answer struct {
 	Notes     []string  // why not, and whatever else a reader should know; for people
 
 	Offsets  map[string]int64 // of each partition: events below it are counted
+	Late     int64            // events that came when their window was believed complete; they are counted
 	Rejected map[string]int64 // events that were refused while the range was read, by reason
 
 	By     []string // names of the dimensions grouped by

@@ -18,7 +18,7 @@ import (
 // WriteJSON writes the answer in columns, flushing as it goes:
 //
 //	{"stream": "flights", "from": "…", "to": "…", "step": "1h", "window": "1h", "confidence": 0.95,
-//	 "watermark": "…", "complete": true, "notes": [], "offsets": {"0": 512}, "rejected": {},
+//	 "watermark": "…", "complete": true, "notes": [], "offsets": {"0": 512}, "late": 0, "rejected": {},
 //	 "series": [{"by": {"origin": "JFK"}, "t": ["2001-01-01T00:00:00Z", "…"],
 //	   "values": {"count": {"value": [84, 33]},
 //	              "delay.p99": {"value": [129.4, null], "lower": [127, null], "upper": [131, null]},
@@ -79,6 +79,8 @@ func (a *Answer) appendJSON(b []byte, spill func([]byte) []byte, last func([]byt
 	b = appendList(b, a.Notes, appendString)
 	b = append(b, `,"offsets":`...)
 	b = appendCounts(b, a.Offsets)
+	b = append(b, `,"late":`...)
+	b = strconv.AppendInt(b, a.Late, 10)
 	b = append(b, `,"rejected":`...)
 	b = appendCounts(b, a.Rejected)
 	b = append(b, `,"series":[`...)

@@ -23,6 +23,7 @@ func (a *Answer) UnmarshalJSON(data []byte) error {
 		Complete     bool
 		Notes        []string
 		Offsets      map[string]int64
+		Late         int64
 		Rejected     map[string]int64
 		Series       []struct {
 			By     ordered[string]
@@ -35,7 +36,7 @@ func (a *Answer) UnmarshalJSON(data []byte) error {
 	}
 	*a = Answer{
 		Stream: wire.Stream, From: wire.From, To: wire.To, Confidence: wire.Confidence, Complete: wire.Complete,
-		Notes: wire.Notes, Offsets: wire.Offsets, Rejected: wire.Rejected,
+		Notes: wire.Notes, Offsets: wire.Offsets, Late: wire.Late, Rejected: wire.Rejected,
 	}
 	if wire.Watermark != nil {
 		a.Watermark = *wire.Watermark

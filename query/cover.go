@@ -156,11 +156,12 @@ func (c *cover) segments(from, to int64) (refs []*store.SegmentRef) {
 	return refs
 }
 
-// rejected counts, by reason, what was refused in segments that meet [from, to)
-// and in live pieces. A refused event has no time that could be believed; the
-// events that came with it tell roughly when it was.
-func (c *cover) rejected(from, to int64) map[string]int64 {
-	counts := make(map[string]int64)
+// exceptions tells, of the segments that meet [from, to) and of live pieces, how
+// many events came late, and how many were rejected by reason. A rejected event
+// has no time that could be believed; those that came with it tell roughly when
+// it was.
+func (c *cover) exceptions(from, to int64) (late int64, rejected map[string]int64) {
+	rejected = make(map[string]int64)
 	for _, p := range c.partitions {
 		if p.chain != nil {
 			for _, s := range p.chain.Segments {
@@ -169,15 +170,17 @@ func (c *cover) rejected(from, to int64) map[string]int64 {
 					first, last = s.Meta.Watermark, s.Meta.Watermark
 				}
 				if first < to && last >= from {
-					addCounts(counts, s.Meta.Rejected)
+					late += s.Meta.Late
+					addCounts(rejected, s.Meta.Rejected)
 				}
 			}
 		}
 		for i := range p.pieces {
-			addCounts(counts, p.pieces[i].Rejected)
+			late += p.pieces[i].Late
+			addCounts(rejected, p.pieces[i].Rejected)
 		}
 	}
-	return counts
+	return late, rejected
 }
 
 func (c *cover) offsets() map[string]int64 {

@@ -186,12 +186,13 @@ func (e *Engine) ask(ctx context.Context, catalog Catalog, p *plan) (*Answer, er
 			Stream: p.stream.Name, From: time.Unix(0, s.from).UTC(), To: time.Unix(0, s.to).UTC(),
 			Step: time.Duration(p.step), Window: time.Duration(p.window), Confidence: p.request.Confidence,
 			Complete: len(missing) == 0,
-			Offsets:  c.offsets(), Rejected: c.rejected(s.read, s.to), By: p.request.By, Series: series,
+			Offsets:  c.offsets(), By: p.request.By, Series: series,
 		}
+		a.Late, a.Rejected = c.exceptions(s.read, s.to)
 		if known {
 			a.Watermark = time.Unix(0, watermark).UTC()
 		}
-		a.Notes = slices.Concat(notes, missing, m.notes(), rejectedNotes(a.Rejected))
+		a.Notes = slices.Concat(notes, missing, m.notes(), exceptionNotes(a.Late, a.Rejected))
 		return a, nil
 	}
 	return nil, fmt.Errorf("answer a question about stream %s: its segments changed %d times meanwhile", p.stream.Name, maxRestarts)

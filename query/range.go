@@ -137,7 +137,10 @@ func (m *merger) notes() (notes []string) {
 	return notes
 }
 
-func rejectedNotes(rejected map[string]int64) (notes []string) {
+func exceptionNotes(late int64, rejected map[string]int64) (notes []string) {
+	if late > 0 {
+		notes = append(notes, fmt.Sprintf("%s events came when their window was believed complete; they are counted", number(float64(late))))
+	}
 	for _, reason := range slices.Sorted(maps.Keys(rejected)) {
 		if n := rejected[reason]; n > 0 {
 			notes = append(notes, fmt.Sprintf("%s events were rejected while the range was read: %s", number(float64(n)), reason))

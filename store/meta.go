@@ -39,6 +39,7 @@ type SegmentMeta struct {
 	MinTime  int64            `json:"min_time"` // event times, Unix ns; both 0 without events
 	MaxTime  int64            `json:"max_time"`
 	Events   int64            `json:"events"`
+	Late     int64            `json:"late,omitempty"`     // of them, those behind the watermark when they came
 	Rejected map[string]int64 `json:"rejected,omitempty"` // by reason
 
 	Writer  string    `json:"writer,omitempty"`
