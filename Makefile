@@ -23,7 +23,7 @@ check: ## what CI runs: format, vet, staticcheck, tests with the race detector
 	$(GO) test -race -short ./...
 
 bench: ## measure ingest: events a second, from a file to segments
-	$(GO) run ./bench
+	$(GO) run ./bench/ingest
 
 bench-sketch: ## measure the sketches: time and bytes of every operation
 	$(GO) test -run '^$$' -bench . -benchmem ./sketch
