@@ -244,26 +244,38 @@ func (d *DDSketch) sortedValues() []float64 {
 // Quantile returns the q-quantile, interpolated between order statistics. The
 // interval is that of the buckets they are in, and certain.
 func (d *DDSketch) Quantile(q, confidence float64) Estimate {
+	if d.count == 0 || math.IsNaN(q) {
+		return unknown()
+	}
+	rank, part := quantilePlace(q, float64(d.count))
 	if !d.bucketed {
 		values := d.sortedValues()
-		return quantile(q, float64(d.count), func(rank float64) Estimate { return exactly(values[int(rank)-1]) })
+		i := int(rank) - 1
+		return exactly(between(values[i], values[min(i+1, len(values)-1)], part))
 	}
-	return quantile(q, float64(d.count), d.orderStatistic)
+	e, through := d.orderStatistic(uint64(rank))
+	if part > 0 && uint64(rank) == through {
+		next, _ := d.orderStatistic(through + 1)
+		e = e.towards(next, part)
+	}
+	return e
 }
 
-// orderStatistic returns the value of a rank, from 1 to the count.
-func (d *DDSketch) orderStatistic(place float64) Estimate {
-	rank := uint64(place)
-	if i, ok := d.negative.fromTop(&rank); ok {
+// orderStatistic returns the value of a rank, from 1 to the count, and the last
+// rank in the same bucket.
+func (d *DDSketch) orderStatistic(rank uint64) (e Estimate, through uint64) {
+	negative := d.negative.total()
+	if rank <= negative {
+		i, below := d.negative.find(negative-rank+1, negative) // these ascend away from 0
 		e := d.within(i)
-		return d.clip(Estimate{-e.Value, -e.Upper, -e.Lower})
+		return d.clip(Estimate{-e.Value, -e.Upper, -e.Lower}), negative - below
 	}
-	if rank <= d.zero {
-		return exactly(0)
+	before := negative + d.zero
+	if rank <= before {
+		return exactly(0), before
 	}
-	rank -= d.zero
-	i, _ := d.positive.fromBottom(&rank)
-	return d.clip(d.within(i))
+	i, below := d.positive.find(rank-before, d.count-before)
+	return d.clip(d.within(i)), before + below + d.positive.counts[i-d.positive.low]
 }
 
 // within returns the bounds of a bucket and the value that is within α of all in it.

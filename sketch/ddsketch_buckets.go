@@ -99,27 +99,25 @@ func (b *buckets) total() uint64 {
 	return sum
 }
 
-// fromBottom finds the bucket of the rank-th count from the lowest; when there
-// are fewer, it lowers the rank by all of them.
-func (b *buckets) fromBottom(rank *uint64) (index int, ok bool) {
-	for i, n := range b.counts {
-		if *rank <= n {
-			return b.low + i, true
+// find returns the bucket of the rank-th of total counts, and how many lie
+// below it.
+func (b *buckets) find(rank, total uint64) (index int, below uint64) {
+	if rank <= total/2 {
+		for i, n := range b.counts {
+			if below+n >= rank {
+				return b.low + i, below
+			}
+			below += n
 		}
-		*rank -= n
 	}
-	return 0, false
-}
-
-func (b *buckets) fromTop(rank *uint64) (index int, ok bool) {
-	for i := len(b.counts) - 1; i >= 0; i-- {
-		n := b.counts[i]
-		if *rank <= n {
-			return b.low + i, true
+	below = total
+	i := len(b.counts) - 1
+	for ; i >= 0; i-- {
+		if below -= b.counts[i]; below < rank {
+			break
 		}
-		*rank -= n
 	}
-	return 0, false
+	return b.low + i, below
 }
 
 // split returns how many counts lie below bucket i and how many inside it.

@@ -77,8 +77,9 @@ func (d *DDSketch) occupied() int {
 // most limit. While the digest is exact the counts are too; then they are
 // differences of ranks.
 func (t *TDigest) Histogram(limit int) Histogram {
+	t = t.settled()
 	h := DDSketch{scale: DefaultScale, min: t.min, max: t.max, bucketed: true}
-	cs := t.settled()
+	cs := t.cs
 	if !t.inexact {
 		for _, c := range cs {
 			h.addBucketed(c.mean, uint64(c.weight))

@@ -2,6 +2,7 @@ package sketch
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 )
 
@@ -128,40 +129,90 @@ func openHLL(data []byte) (hllPayload, error) {
 	return e, nil
 }
 
-// tokens calls add with each token, ascending, and reports whether they were sound.
-func (e *hllPayload) tokens(add func(uint32)) error {
-	if e.form == formHLLFixed {
-		last := uint32(0)
-		for b := e.body; len(b) >= 4; b = b[4:] {
-			t := binary.LittleEndian.Uint32(b)
-			if !validToken(t) || t <= last {
-				return corrupt(KindHLL, "token %08x after %08x", t, last)
+// tokenChunk is how many tokens are read at a time.
+const tokenChunk = 128
+
+// tokenReader reads the tokens of forms 1 and 2 and checks them.
+type tokenReader struct {
+	b     []byte
+	left  int
+	fixed bool
+	last  uint32
+}
+
+func (e *hllPayload) tokens() tokenReader {
+	return tokenReader{b: e.body, left: e.n, fixed: e.form == formHLLFixed}
+}
+
+// read fills chunk with the next tokens and returns those; none at the end.
+func (r *tokenReader) read(chunk *[tokenChunk]uint32) ([]uint32, error) {
+	n := min(r.left, len(chunk))
+	r.left -= n
+	tokens, sound := chunk[:n], false
+	if r.fixed {
+		sound = r.words(tokens)
+	} else {
+		sound = r.deltas(tokens)
+	}
+	if !sound {
+		return nil, corrupt(KindHLL, "tokens after %08x", r.last)
+	}
+	if n == 0 && len(r.b) != 0 {
+		return nil, corrupt(KindHLL, "%d bytes after the last token", len(r.b))
+	}
+	return tokens, nil
+}
+
+func (r *tokenReader) words(tokens []uint32) bool {
+	sound, b, last := true, r.b, r.last
+	for i := range tokens {
+		if len(b) < 4 {
+			return false
+		}
+		t := binary.LittleEndian.Uint32(b)
+		b = b[4:]
+		sound = sound && validToken(t) && t > last
+		tokens[i], last = t, t
+	}
+	r.b, r.last = b, last
+	return sound
+}
+
+func (r *tokenReader) deltas(tokens []uint32) bool {
+	sound, b, last := true, r.b, r.last
+	for i := range tokens {
+		var d uint32
+		if len(b) >= 8 { // a delta has 28 bits: at most four bytes, taken in one load
+			w := binary.LittleEndian.Uint32(b)
+			size := bits.TrailingZeros32(^w&0x80808080)/8 + 1
+			if size > 4 {
+				return false
 			}
-			add(t)
-			last = t
+			w &= 1<<(8*size) - 1
+			d = w&0x7f | w>>1&0x3f80 | w>>2&0x1fc000 | w>>3&0xfe00000
+			b = b[size:]
+		} else {
+			long, size := binary.Uvarint(b)
+			if size <= 0 || long >= 1<<(tokenIndexBits+2) {
+				return false
+			}
+			d, b = uint32(long), b[size:]
 		}
-		return nil
-	}
-	r := reader{b: e.body}
-	index, last := uint64(0), uint32(0)
-	for range e.n {
-		d := r.uvarint()
-		zeros := uint32(d & 3)
+		zeros := d & 3
 		if zeros == 3 {
-			zeros += uint32(r.byte())
+			if len(b) == 0 {
+				return false
+			}
+			zeros += uint32(b[0])
+			b = b[1:]
 		}
-		index += d >> 2
-		t := uint32(index)<<6 | zeros + 1
-		if r.failed || index >= 1<<tokenIndexBits || zeros >= 64 || !validToken(t) || t <= last {
-			return corrupt(KindHLL, "token index %d zeros %d after %08x", index, zeros, last)
-		}
-		add(t)
-		last = t
+		index := last>>6 + d>>2
+		t := index<<6 | zeros + 1
+		sound = sound && index < 1<<tokenIndexBits && zeros <= 64-tokenIndexBits && t > last
+		tokens[i], last = t, t
 	}
-	if !r.done() {
-		return corrupt(KindHLL, "%d bytes after the last token", len(r.b))
-	}
-	return nil
+	r.b, r.last = b, last
+	return sound
 }
 
 // soundRegisters reports whether no register exceeds the longest run there is.
@@ -190,7 +241,7 @@ func (s *HLL) MergeBinary(data []byte) error {
 		s.fold(e.p)
 	}
 	if e.form != formHLLDense {
-		return s.mergeTokens(&e)
+		return s.addEncoded(e.tokens())
 	}
 	s.densify()
 	if e.p == s.p {
@@ -202,21 +253,15 @@ func (s *HLL) MergeBinary(data []byte) error {
 	return nil
 }
 
-func (s *HLL) mergeTokens(e *hllPayload) error {
-	if e.form == formHLLFixed && s.packed != nil {
-		packed, p, last := s.packed, s.p, uint32(0)
-		for b := e.body; len(b) >= 4; b = b[4:] {
-			t := binary.LittleEndian.Uint32(b)
-			if !validToken(t) || t <= last {
-				return corrupt(KindHLL, "token %08x after %08x", t, last)
-			}
-			index, rank := register(t, p)
-			raisePacked(packed, index, rank)
-			last = t
+func (s *HLL) addEncoded(r tokenReader) error {
+	var chunk [tokenChunk]uint32
+	for {
+		tokens, err := r.read(&chunk)
+		if err != nil || len(tokens) == 0 {
+			return err
 		}
-		return nil
+		s.AddTokens(tokens)
 	}
-	return e.tokens(s.add32)
 }
 
 // UnmarshalBinary makes the sketch what it was when it was encoded.
@@ -234,7 +279,7 @@ func (s *HLL) UnmarshalBinary(data []byte) error {
 		copy(d.packed, e.body)
 	} else {
 		d.grow(e.n)
-		if err := e.tokens(d.addToken); err != nil {
+		if err := d.addEncoded(e.tokens()); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package sketch
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -31,13 +32,15 @@ func sortTokens(v []uint32) {
 	for _, t := range v {
 		ends[t>>24+1]++
 	}
-	crowded := uint16(8 + len(v)/64)
-	for i := 1; i < len(ends); i++ {
-		if ends[i] > crowded {
-			slices.Sort(v)
-			return
-		}
-		ends[i] += ends[i-1]
+	sum, most := uint16(0), uint16(0)
+	for i, n := range ends {
+		most = max(most, n)
+		sum += n
+		ends[i] = sum
+	}
+	if int(most) > 8+len(v)/64 {
+		slices.Sort(v)
+		return
 	}
 	var stack [stackSort]uint32
 	tmp := stack[:]
@@ -73,17 +76,79 @@ func unordered(u uint64) float64 {
 	return math.Float64frombits(u ^ (uint64(^int64(u)>>63) | 1<<63))
 }
 
-// sortFloats sorts finite values: a radix pass over each byte of the upper half
-// that is not the same in all of them, then an insertion pass.
+// sortFloats sorts finite values: one pass into buckets that divide the range
+// of their bits evenly, which suits values of any magnitude, and an insertion
+// pass; or, where that would crowd some buckets, by radix.
 func sortFloats(v []float64) {
-	if len(v) <= insertionMax {
+	switch {
+	case len(v) <= insertionMax:
 		insertFloats(v)
-		return
-	}
-	if len(v) > radixMax {
+	case len(v) > radixMax:
 		slices.Sort(v)
-		return
+	case len(v) > 2*stackSort || !bucketFloats(v):
+		radixFloats(v)
 	}
+}
+
+// bucketFloats sorts at most 2·stackSort values, or returns false and leaves
+// them as they are.
+func bucketFloats(v []float64) bool {
+	var keys, sorted [2 * stackSort]uint64
+	lo, hi := uint64(math.MaxUint64), uint64(0)
+	for i, x := range v {
+		k := ordered(x)
+		keys[i&(2*stackSort-1)] = k
+		if k != orderedZero { // lies far from every other value in bits
+			lo = min(lo, k)
+		}
+		hi = max(hi, k)
+	}
+	if lo >= hi {
+		return false
+	}
+	shift := max(bits.Len64(hi-lo), 8) - 8
+	var ends [257]uint16
+	crowded := uint16(2 + len(v)/16)
+	zeros := uint16(0)
+	for _, k := range keys[:len(v)] {
+		if k < lo {
+			zeros++
+			continue
+		}
+		ends[(k-lo)>>shift&255+1]++
+	}
+	sum, most := zeros, uint16(0)
+	for i, n := range ends {
+		most = max(most, n)
+		sum += n
+		ends[i] = sum
+	}
+	if most > crowded {
+		return false
+	}
+	for i := range zeros {
+		sorted[i&(2*stackSort-1)] = orderedZero
+	}
+	for _, k := range keys[:len(v)] {
+		if k < lo {
+			continue
+		}
+		at := &ends[(k-lo)>>shift&255]
+		sorted[*at&(2*stackSort-1)] = k
+		*at++
+	}
+	for i, k := range sorted[:len(v)] {
+		v[i] = unordered(k)
+	}
+	insertFloats(v)
+	return true
+}
+
+const orderedZero = 1 << 63
+
+// radixFloats sorts by a radix pass over each byte of the upper half of the bits
+// that is not the same in all of them, then an insertion pass.
+func radixFloats(v []float64) {
 	var stack [2 * stackSort]uint64
 	keys := stack[:]
 	if 2*len(v) > len(stack) {

@@ -45,12 +45,13 @@ import (
 // asking much.
 type TDigest struct {
 	compression float64
-	count       float64
-	min, max    float64
+	weight      float64 // of cs
+	min, max    float64 // of cs
 	cs          []centroid
 	buf         []float64
 	sorted      int32
-	inexact     bool // some centroid stands for different values
+	inexact     bool       // some centroid stands for different values
+	spare       []centroid // to sort into; swaps with cs
 }
 
 type centroid struct{ mean, weight float64 }
@@ -95,15 +96,7 @@ func (t *TDigest) Add(x float64) {
 	if !(math.Abs(x) <= math.MaxFloat64) {
 		return
 	}
-	x += 0 // makes -0 the same value as 0
-	if x < t.min {
-		t.min = x
-	}
-	if x > t.max {
-		t.max = x
-	}
-	t.count++
-	t.buf = append(t.buf, x)
+	t.buf = append(t.buf, x+0) // which makes -0 the same value as 0
 }
 
 // makeRoom grows the buffer up to its limit and then empties it.
@@ -126,24 +119,29 @@ func (t *TDigest) AddValues(values []float64) {
 
 // Merge adds what the other digest holds, which does not change.
 func (t *TDigest) Merge(o *TDigest) error {
-	if o.count == 0 {
-		return nil
-	}
 	t.reserve(len(o.cs) + len(o.buf))
 	t.cs = append(t.cs, o.cs...)
-	for _, x := range o.buf {
-		t.cs = append(t.cs, centroid{x, 1})
-	}
-	t.merged(o.count, o.min, o.max, o.inexact)
+	t.merged(o.weight, o.min, o.max, o.inexact)
+	t.append(o.buf)
 	return nil
 }
 
 // merged accounts for centroids appended to the unsorted part.
-func (t *TDigest) merged(count, lo, hi float64, inexact bool) {
-	t.count += count
-	t.min = math.Min(t.min, lo)
-	t.max = math.Max(t.max, hi)
+func (t *TDigest) merged(weight, lo, hi float64, inexact bool) {
+	t.weight += weight
+	t.min = min(t.min, lo)
+	t.max = max(t.max, hi)
 	t.inexact = t.inexact || inexact
+}
+
+// append adds values to the unsorted part.
+func (t *TDigest) append(values []float64) {
+	for _, x := range values {
+		t.cs = append(t.cs, centroid{x, 1})
+		t.min = min(t.min, x)
+		t.max = max(t.max, x)
+	}
+	t.weight += float64(len(values))
 }
 
 // limit is the number of centroids a digest of merged ones holds at most.
@@ -156,7 +154,7 @@ func (t *TDigest) reserve(n int) {
 	}
 	t.sortCentroids()
 	if len(t.cs)+n > t.limit()/2 {
-		t.cs = compress(t.cs, t.count-float64(len(t.buf)), mergedFiner*t.compression)
+		t.cs = compress(t.cs, t.weight, mergedFiner*t.compression)
 		t.sorted = int32(len(t.cs))
 		t.inexact = true
 	}
@@ -164,14 +162,11 @@ func (t *TDigest) reserve(n int) {
 
 // Settle takes in what waits, so that the answers that follow are fast.
 func (t *TDigest) Settle() {
-	for _, x := range t.buf {
-		t.cs = append(t.cs, centroid{x, 1})
+	if len(t.buf) > 0 {
+		t.takeBuffer()
 	}
-	t.buf = t.buf[:0]
 	t.sortCentroids()
-	if len(t.cs) > t.limit() {
-		t.reserve(0)
-	}
+	t.reserve(0)
 }
 
 // Shrink settles the digest and brings it to the resolution of its compression,
@@ -179,43 +174,53 @@ func (t *TDigest) Settle() {
 func (t *TDigest) Shrink() {
 	t.Settle()
 	if len(t.cs) > exactValues || t.inexact {
-		t.cs = slices.Clip(compress(t.cs, t.count, t.compression))
+		t.cs = slices.Clip(compress(t.cs, t.weight, t.compression))
 		t.sorted = int32(len(t.cs))
 		t.inexact = true
 	}
-	t.buf = nil
+	t.buf, t.spare = nil, nil
 }
 
 // Count returns how many values were added.
-func (t *TDigest) Count() uint64 { return uint64(t.count) }
+func (t *TDigest) Count() uint64 { return uint64(t.count()) }
+
+func (t *TDigest) count() float64 { return t.weight + float64(len(t.buf)) }
 
 // Min returns the smallest value, NaN if there is none.
 func (t *TDigest) Min() float64 {
-	if t.count == 0 {
+	if t.count() == 0 {
 		return math.NaN()
 	}
-	return t.min
+	lo := t.min
+	for _, x := range t.buf {
+		lo = min(lo, x)
+	}
+	return lo
 }
 
 // Max returns the largest value, NaN if there is none.
 func (t *TDigest) Max() float64 {
-	if t.count == 0 {
+	if t.count() == 0 {
 		return math.NaN()
 	}
-	return t.max
+	hi := t.max
+	for _, x := range t.buf {
+		hi = max(hi, x)
+	}
+	return hi
 }
 
 // Exact reports whether the digest still holds every value.
 func (t *TDigest) Exact() bool { return !t.inexact }
 
 // SizeBytes is the memory the digest holds.
-func (t *TDigest) SizeBytes() int { return 88 + 16*cap(t.cs) + 8*cap(t.buf) }
+func (t *TDigest) SizeBytes() int { return 112 + 16*(cap(t.cs)+cap(t.spare)) + 8*cap(t.buf) }
 
 // Reset empties the digest, and keeps its memory for reuse.
 func (t *TDigest) Reset() {
 	*t = TDigest{
 		compression: t.compression, min: math.Inf(1), max: math.Inf(-1),
-		cs: t.cs[:0], buf: t.buf[:0],
+		cs: t.cs[:0], buf: t.buf[:0], spare: t.spare,
 	}
 }
 

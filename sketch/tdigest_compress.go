@@ -3,6 +3,7 @@ package sketch
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -14,95 +15,125 @@ import (
 //	w n ≤ Z/δ v                k2: δ/Z · log(q/(1-q)), Z = 4 log(n/δ) + 24
 //
 // Both are the derivative of the scale function at the end nearer to a tail. No
-// root, no logarithm and no division for each centroid.
+// logarithm and no division for each centroid.
 type caps struct{ n, k1, k2 float64 }
 
 func newCaps(n, compression float64) caps {
 	sine := 2 * math.Sin(math.Pi/compression)
-	z := 4*math.Log(math.Max(n/compression, 1)) + 24
-	return caps{n: n, k1: sine * sine, k2: z / compression}
+	z := 4*math.Log(max(n/compression, 1)) + 24
+	return caps{n: n, k1: sine * sine, k2: z / compression / n}
 }
 
-func (c *caps) allow(before, weight float64) bool {
-	after := before + weight
-	v := math.Min(before*(c.n-before), after*(c.n-after))
-	return weight*weight <= c.k1*v && weight*c.n <= c.k2*v
+// at returns the weight allowed by one end at that rank.
+func (c *caps) at(rank float64) float64 {
+	v := rank * (c.n - rank)
+	limit := math.Sqrt(c.k1 * v)
+	if k2 := c.k2 * v; k2 < limit {
+		return k2
+	}
+	return limit
 }
 
-// builder joins ascending centroids as far as the caps allow and writes them to
-// out. Means are summed as differences to the first of each group, so that equal
+// joinCapped merges two ascending lists, centroids and single values, of total
+// weight n, joins neighbours as far as the caps allow, and appends the result to
+// dst. dst may be the front of cs when there are no values.
+//
+// Means are summed as differences to the first of each group, so that equal
 // values keep their value to the last bit.
-type builder struct {
-	caps
-	out    []centroid
-	before float64 // weight of all groups written
-	first  float64 // the group: its first mean,
-	last   float64 // its last,
-	weight float64 // its weight,
-	sum    float64 // and Σ weight · (mean - first)
-}
-
-func (b *builder) add(c centroid) {
-	if w := b.weight + c.weight; b.allow(b.before, w) {
-		b.weight = w
-		b.sum += c.weight * (c.mean - b.first)
-		b.last = c.mean
-		return
-	}
-	b.flush()
-	b.first, b.last, b.weight, b.sum = c.mean, c.mean, c.weight, 0
-}
-
-func (b *builder) flush() {
-	if b.weight == 0 {
-		return
-	}
-	mean := b.first
-	if b.sum != 0 {
-		if mean += b.sum / b.weight; !(mean <= b.last) { // by a rounding, or an overflow
-			mean = b.last
+func joinCapped(dst, cs []centroid, values []float64, n, compression float64) []centroid {
+	limits := newCaps(n, compression)
+	var (
+		before   float64 // weight of all groups written
+		allowed  float64 // by the end at before
+		first    float64 // the group: its first mean,
+		last     float64 // its last,
+		weight   float64 // its weight,
+		sum      float64 // and Σ weight · (mean - first)
+		half     = n / 2
+		i, j     int
+		mean, wt float64
+	)
+	for i < len(cs) || j < len(values) {
+		if j == len(values) || i < len(cs) && cs[i].mean <= values[j] {
+			mean, wt = cs[i].mean, cs[i].weight
+			i++
+		} else {
+			mean, wt = values[j], 1
+			j++
 		}
+		joined := weight + wt
+		if joined <= allowed {
+			after := before + joined
+			v := after * (n - after)
+			if after <= half || joined*joined <= limits.k1*v && joined <= limits.k2*v {
+				weight = joined
+				sum += wt * (mean - first)
+				last = mean
+				continue
+			}
+		}
+		if weight > 0 {
+			dst = append(dst, centroid{groupMean(first, last, sum, weight), weight})
+			before += weight
+			allowed = limits.at(before)
+		}
+		first, last, weight, sum = mean, mean, wt, 0
 	}
-	b.out = append(b.out, centroid{mean, b.weight})
-	b.before += b.weight
-	b.weight = 0
+	if weight > 0 {
+		dst = append(dst, centroid{groupMean(first, last, sum, weight), weight})
+	}
+	return dst
+}
+
+// groupMean is at most the last mean, whatever rounding or overflow says.
+func groupMean(first, last, sum, weight float64) float64 {
+	if sum == 0 {
+		return first
+	}
+	if mean := first + sum/weight; mean <= last {
+		return mean
+	}
+	return last
 }
 
 // compress joins ascending centroids of total weight n in place.
 func compress(cs []centroid, n, compression float64) []centroid {
-	b := builder{caps: newCaps(n, compression), out: cs[:0]}
-	for _, c := range cs {
-		b.add(c)
-	}
-	b.flush()
-	return b.out
+	return joinCapped(cs[:0], cs, nil, n, compression)
 }
 
 // takeBuffer merges a full buffer into the centroids.
 func (t *TDigest) takeBuffer() {
 	if int(t.sorted) != len(t.cs) || len(t.cs) > 4*exactValues {
 		// The digest holds merged ones at high resolution. Keep it.
-		for _, x := range t.buf {
-			t.cs = append(t.cs, centroid{x, 1})
-		}
+		t.append(t.buf)
 		t.buf = t.buf[:0]
 		t.reserve(0)
 		return
 	}
 	sortFloats(t.buf)
-	var stack [2 * exactValues]centroid
-	old := append(stack[:0], t.cs...)
-	if !t.inexact {
-		t.cs = mergeDistinct(t.cs[:0], old, t.buf)
-		if len(t.cs) > exactValues {
-			t.cs = compress(t.cs, t.count, t.compression)
-			t.inexact = true
-		}
+	t.weight += float64(len(t.buf))
+	t.min = min(t.min, t.buf[0])
+	t.max = max(t.max, t.buf[len(t.buf)-1])
+	var stack [4 * exactValues]centroid
+	if t.inexact {
+		t.store(joinCapped(stack[:0], t.cs, t.buf, t.weight, t.compression))
+	} else if cs := mergeDistinct(stack[:0], t.cs, t.buf); len(cs) <= exactValues {
+		t.store(cs)
 	} else {
-		t.cs = mergeCapped(t.cs[:0], old, t.buf, t.count, t.compression)
+		t.store(compress(cs, t.weight, t.compression))
+		t.inexact = true
 	}
-	t.sorted = int32(len(t.cs))
 	t.buf = t.buf[:0]
+}
+
+// store makes sorted centroids the digest's own, with little room to spare: a
+// digest may be one of a hundred thousand.
+func (t *TDigest) store(cs []centroid) {
+	if cap(t.cs) < len(cs) {
+		t.cs = make([]centroid, 0, (len(cs)+15)&^15)
+	}
+	t.cs = append(t.cs[:0], cs...)
+	t.sorted = int32(len(t.cs))
 }
 
 // mergeDistinct merges ascending centroids and values; equal ones become one.
@@ -122,30 +153,15 @@ func mergeDistinct(dst, cs []centroid, values []float64) []centroid {
 	return append(dst, cs[i:]...)
 }
 
-// mergeCapped merges ascending centroids and values of total weight n and
-// joins them on the way.
-func mergeCapped(dst, cs []centroid, values []float64, n, compression float64) []centroid {
-	b := builder{caps: newCaps(n, compression), out: dst}
-	i := 0
-	for _, x := range values {
-		for i < len(cs) && cs[i].mean <= x {
-			b.add(cs[i])
-			i++
-		}
-		b.add(centroid{x, 1})
-	}
-	for ; i < len(cs); i++ {
-		b.add(cs[i])
-	}
-	b.flush()
-	return b.out
-}
-
 // sortCentroids sorts the merged centroids in and joins equal ones, which
 // loses nothing.
 func (t *TDigest) sortCentroids() {
 	if int(t.sorted) < len(t.cs) {
-		t.cs = joinEqual(sortByMean(t.cs))
+		if cap(t.spare) < len(t.cs) {
+			t.spare = make([]centroid, cap(t.cs))
+		}
+		sorted, spare := sortByMean(t.cs, t.spare[:len(t.cs)])
+		t.cs, t.spare = joinEqual(sorted), spare
 		t.sorted = int32(len(t.cs))
 	}
 }
@@ -163,36 +179,95 @@ func joinEqual(cs []centroid) []centroid {
 	return cs[:n+1]
 }
 
-// sortByMean sorts centroids by mean: a radix sort of the upper half of the
-// mean with the position beside it, then an insertion pass.
-func sortByMean(cs []centroid) []centroid {
-	if len(cs) <= insertionMax || len(cs) > radixMax {
+// sortByMean sorts centroids by mean into one of the two slices given, of the
+// same length, and returns that one and the other. Merged digests are many runs
+// of a like distribution, so a pass into buckets that divide the bits of a
+// sample's range evenly, and an insertion pass, do most; means that crowd their
+// buckets go by radix.
+func sortByMean(cs, spare []centroid) (sorted, other []centroid) {
+	switch {
+	case len(cs) <= insertionMax:
+		insertCentroids(cs, math.MaxInt)
+		return cs, spare
+	case len(cs) > radixMax:
 		slices.SortFunc(cs, compareMeans)
-		return cs
+		return cs, spare
+	case bucketCentroids(cs, spare):
+		return spare, cs
 	}
 	keys := make([]uint64, 2*len(cs))
 	from := keys[:len(cs)]
 	for i, c := range cs {
 		from[i] = ordered(c.mean)&^(1<<32-1) | uint64(i)
 	}
-	from = radixUpper(from, keys[len(cs):])
-	old := slices.Clone(cs)
-	for i, k := range from {
-		cs[i] = old[uint32(k)]
+	for i, k := range radixUpper(from, keys[len(cs):]) {
+		spare[i] = cs[uint32(k)]
 	}
-	moves := 8 * len(cs)
+	if !insertCentroids(spare, 8*len(cs)) {
+		slices.SortFunc(spare, compareMeans)
+	}
+	return spare, cs
+}
+
+// bucketCentroids sorts cs into sorted, or returns false if that takes many moves.
+func bucketCentroids(cs, sorted []centroid) bool {
+	const maxBucketBits = 12
+	var sample [64]float64
+	for i := range sample {
+		sample[i] = cs[(2*i+1)*len(cs)/(2*len(sample))].mean
+	}
+	insertFloats(sample[:])
+	lo, hi := ordered(sample[1]), ordered(sample[len(sample)-2])
+	if lo >= hi {
+		return false
+	}
+	// An eighth more than the sample spans on either side, and all that lies
+	// beyond in the first and last bucket.
+	margin := (hi - lo) / 8
+	lo -= min(margin, lo)
+	bucketBits := min(bits.Len(uint(len(cs))), maxBucketBits)
+	shift := max(bits.Len64(hi-lo+margin), bucketBits) - bucketBits
+	last := uint64(1)<<bucketBits - 1
+	var space [1<<maxBucketBits + 1]uint16
+	ends := space[:last+2]
+	bucket := func(mean float64) uint64 {
+		k := ordered(mean)
+		if k < lo {
+			return 0
+		}
+		return min((k-lo)>>shift, last)
+	}
+	for _, c := range cs {
+		ends[bucket(c.mean)+1]++
+	}
+	sum := uint16(0)
+	for i, n := range ends {
+		sum += n
+		ends[i] = sum
+	}
+	for _, c := range cs {
+		at := &ends[bucket(c.mean)]
+		sorted[*at] = c
+		*at++
+	}
+	return insertCentroids(sorted, 12*len(cs))
+}
+
+// insertCentroids sorts by insertion, or gives up after that many moves.
+func insertCentroids(cs []centroid, moves int) bool {
 	for i := 1; i < len(cs); i++ {
 		c, j := cs[i], i
 		for ; j > 0 && cs[j-1].mean > c.mean; j-- {
 			cs[j] = cs[j-1]
 		}
-		cs[j] = c
-		if moves -= i - j; moves < 0 {
-			slices.SortFunc(cs, compareMeans)
-			return cs
+		if j < i {
+			cs[j] = c
+			if moves -= i - j; moves < 0 {
+				return false
+			}
 		}
 	}
-	return cs
+	return true
 }
 
 func compareMeans(a, b centroid) int { return cmp.Compare(a.mean, b.mean) }

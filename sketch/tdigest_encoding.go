@@ -28,7 +28,8 @@ const (
 // values are compressed to the digest's δ; the digest itself does not change.
 func (t *TDigest) AppendBinary(dst []byte) []byte {
 	start := len(dst)
-	cs := t.settled()
+	t = t.settled()
+	cs := t.cs
 	if !t.inexact && len(cs) <= exactValues {
 		var values [exactValues]float64
 		var weights [exactValues]uint64
@@ -37,7 +38,7 @@ func (t *TDigest) AppendBinary(dst []byte) []byte {
 		}
 		return t.appendExact(dst, start, values[:len(cs)], weights[:len(cs)])
 	}
-	cs = compress(slices.Clone(cs), t.count, t.compression)
+	cs = compress(slices.Clone(cs), t.weight, t.compression)
 	return appendCentroids(dst, t.compression, cs, t.min, t.max)
 }
 

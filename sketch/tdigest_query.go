@@ -2,18 +2,18 @@ package sketch
 
 import "math"
 
-// settled returns the digest's centroids in order without changing it.
-func (t *TDigest) settled() []centroid {
+// settled returns the digest, or a copy of it in which nothing waits.
+func (t *TDigest) settled() *TDigest {
 	if len(t.buf) == 0 && int(t.sorted) == len(t.cs) {
-		return t.cs
+		return t
 	}
-	c := TDigest{cs: make([]centroid, len(t.cs), len(t.cs)+len(t.buf)), sorted: t.sorted, compression: t.compression}
-	copy(c.cs, t.cs)
-	for _, x := range t.buf {
-		c.cs = append(c.cs, centroid{x, 1})
-	}
+	c := *t
+	c.cs = append(make([]centroid, 0, len(t.cs)+len(t.buf)), t.cs...)
+	c.spare = nil
+	c.append(t.buf)
+	c.buf = nil
 	c.sortCentroids()
-	return c.cs
+	return &c
 }
 
 // Quantile returns the q-quantile, interpolated between order statistics.
@@ -24,51 +24,67 @@ func (t *TDigest) settled() []centroid {
 // certainty would make the interval smaller in a way that can be defended, so
 // it is the same for all.
 func (t *TDigest) Quantile(q, confidence float64) Estimate {
-	cs := t.settled()
-	return quantile(q, t.count, func(rank float64) Estimate { return t.orderStatistic(cs, rank) })
+	if t.count() == 0 || math.IsNaN(q) {
+		return unknown()
+	}
+	t = t.settled()
+	rank, part := quantilePlace(q, t.weight)
+	i, before := t.locate(rank)
+	e := t.orderStatistic(i, before, rank)
+	if part == 0 {
+		return e
+	}
+	if through := before + t.cs[i].weight; through < rank+1 {
+		i, before = i+1, through
+	}
+	return e.towards(t.orderStatistic(i, before, rank+1), part)
 }
 
-// orderStatistic returns the value of a rank, from 1 to the count.
-func (t *TDigest) orderStatistic(cs []centroid, rank float64) Estimate {
-	if rank*2 > t.count {
-		return t.quantileFromTop(cs, rank)
-	}
-	before, alone := 0.0, true
-	for i, c := range cs {
-		alone = alone && c.weight == 1
-		if before+c.weight >= rank {
-			return t.quantileAt(cs, i, before, rank, alone)
+// locate returns the centroid in which a rank lies, from 1 to the weight, and
+// the weight before it.
+func (t *TDigest) locate(rank float64) (i int, before float64) {
+	cs := t.cs
+	if 2*rank <= t.weight {
+		for i < len(cs)-1 && before+cs[i].weight < rank {
+			before += cs[i].weight
+			i++
 		}
-		before += c.weight
+		return i, before
 	}
-	return exactly(t.max) // weights sum to the count, so only rounding leads here
-}
-
-func (t *TDigest) quantileFromTop(cs []centroid, rank float64) Estimate {
-	before, alone := t.count, true
-	for i := len(cs) - 1; i >= 0; i-- {
-		alone = alone && cs[i].weight == 1
-		before -= cs[i].weight
-		if before < rank {
-			return t.quantileAt(cs, i, before, rank, alone)
+	before = t.weight
+	for i = len(cs) - 1; ; i-- {
+		if before -= cs[i].weight; before < rank || i == 0 {
+			return i, before
 		}
 	}
-	return exactly(t.min)
 }
 
-// quantileAt answers from centroid i, before which lies that weight and inside
-// of which lies the rank. Values are taken to be spread evenly between the
-// middles of neighbouring centroids.
-func (t *TDigest) quantileAt(cs []centroid, i int, before, rank float64, alone bool) Estimate {
-	c := cs[i]
-	if !t.inexact || alone {
+// alone reports whether only single values lie between centroid i and an end.
+func (t *TDigest) alone(i int) bool {
+	below, above := t.cs[:i+1], t.cs[i:]
+	if len(above) < len(below) {
+		below = above
+	}
+	for _, c := range below {
+		if c.weight != 1 {
+			return false
+		}
+	}
+	return true
+}
+
+// orderStatistic returns the value of a rank inside centroid i, before which
+// lies that weight. Values are taken to be spread evenly between the middles of neighbouring centroids.
+func (t *TDigest) orderStatistic(i int, before, rank float64) Estimate {
+	cs, c := t.cs, t.cs[i]
+	if !t.inexact || c.weight == 1 && t.alone(i) {
 		return exactly(c.mean)
 	}
 	e := Estimate{Value: c.mean, Lower: t.min, Upper: t.max}
 	at := rank - 0.5 // the middle of that value's share
 	middle := before + c.weight/2
 	left, leftMiddle := t.min, 0.0
-	right, rightMiddle := t.max, t.count
+	right, rightMiddle := t.max, t.weight
 	if i > 0 {
 		left, leftMiddle = cs[i-1].mean, before-cs[i-1].weight/2
 		e.Lower = left
@@ -89,16 +105,17 @@ func (t *TDigest) quantileAt(cs []centroid, i int, before, rank float64, alone b
 
 // Rank returns the fraction of values that are at most x.
 func (t *TDigest) Rank(x, confidence float64) Estimate {
-	if t.count == 0 || math.IsNaN(x) {
+	if t.count() == 0 || math.IsNaN(x) {
 		return unknown()
 	}
+	t = t.settled()
 	if x < t.min {
 		return exactly(0)
 	}
 	if x >= t.max {
 		return exactly(1)
 	}
-	cs := t.settled()
+	cs := t.cs
 	before, i, alone := 0.0, 0, true // centroids before i have a mean of at most x
 	for i < len(cs) && cs[i].mean <= x {
 		alone = alone && cs[i].weight == 1
@@ -106,10 +123,10 @@ func (t *TDigest) Rank(x, confidence float64) Estimate {
 		i++
 	}
 	if !t.inexact || alone && (i == len(cs) || cs[i].weight == 1) {
-		return exactly(before / t.count)
+		return exactly(before / t.weight)
 	}
 	left, leftMiddle := t.min, 0.0
-	right, rightMiddle := t.max, t.count
+	right, rightMiddle := t.max, t.weight
 	lower, upper := before, before
 	if i > 0 {
 		left, leftMiddle = cs[i-1].mean, before-cs[i-1].weight/2
@@ -128,8 +145,8 @@ func (t *TDigest) Rank(x, confidence float64) Estimate {
 		value += (x - left) / (right - left) * (rightMiddle - leftMiddle)
 	}
 	return Estimate{
-		Value: math.Min(math.Max(value, lower), upper) / t.count,
-		Lower: math.Max(lower, 0) / t.count,
-		Upper: math.Min(upper, t.count) / t.count,
+		Value: math.Min(math.Max(value, lower), upper) / t.weight,
+		Lower: math.Max(lower, 0) / t.weight,
+		Upper: math.Min(upper, t.weight) / t.weight,
 	}
 }
