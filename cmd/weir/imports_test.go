@@ -29,8 +29,8 @@ var floors = map[string][]string{
 	"cmd/bench": {"", "sketch", "store", "ingest", "query", "api", "bench"},
 }
 
-// siblings are packages inside a room that others may import too: main wires
-// them.
+// wired are packages inside a room that others above it may import too: main
+// opens them.
 var wired = []string{"ingest/journal"}
 
 // sketch is arithmetic and bytes: no clock, file, goroutine or logger.

@@ -141,6 +141,18 @@ streams:
 		r.end()
 	}
 
+	// The journal that it leaves can be looked at.
+	files, err := filepath.Glob(filepath.Join(c.Journal.Path, "[0-9]*"))
+	if err != nil || len(files) == 0 {
+		t.Errorf("no journal in %s (%v)", c.Journal.Path, err)
+	}
+	for _, file := range files {
+		var out bytes.Buffer
+		if err := inspect(t.Context(), &out, file, 0); err != nil || !strings.Contains(out.String(), "batches") {
+			t.Errorf("inspect printed %q, error %v", out.String(), err)
+		}
+	}
+
 	// The store answers by itself now, through the command line.
 	answer, err := askStore(t.Context(), c, query.Text{Stream: "web", Select: "count"})
 	if err != nil {
