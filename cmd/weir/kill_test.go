@@ -53,11 +53,12 @@ func buildWeir(t *testing.T) string {
 
 const killConfig = `
 listen: %s
-flush: {interval: 150ms}
+flush: {interval: 20ms}
 streams:
   numbers:
     source: {%s}
     time: {field: t, format: unix_ms}
+    window: 100ms
     dimensions: [client]
     measures:
       n: {sum: n, distinct: n}
@@ -167,10 +168,10 @@ func (c *client) run(ctx context.Context, base string, rng *rand.Rand) error {
 				}
 				break
 			}
+			time.Sleep(time.Duration(rng.IntN(10)) * time.Millisecond)
 			if !c.keyed {
 				break // nobody knows what became of it
 			}
-			time.Sleep(time.Duration(rng.IntN(10)) * time.Millisecond)
 		}
 	}
 }
@@ -338,7 +339,7 @@ func TestKilledLoadIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	var written, sum int64
-	grow := func(n int) { // between lines and within them, as writers do
+	grow := func(n int) {
 		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			t.Fatal(err)
@@ -382,13 +383,13 @@ func TestKilledLoadIsExact(t *testing.T) {
 			return true
 		}
 	}
-	grow(400_000)
+	grow(200_000)
 	done := 0
 	for done < kills {
-		if load(time.Duration(10+rng.IntN(400)) * time.Millisecond) {
+		if load(time.Duration(10+rng.IntN(100)) * time.Millisecond) {
 			done++
 		} else {
-			grow(1 + rng.IntN(300_000))
+			grow(1 + rng.IntN(50_000))
 		}
 	}
 	load(0)
