@@ -13,11 +13,14 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // that more than a torn write is there: the beginning of a later record that
 // says that the missing one was on disk. It returns that as an error.
 //
-// It walks wlog's pages by itself, since wlog's reader ends at the first bad
-// fragment. A page is a run of fragments, and a fragment never crosses it:
+// wlog's reader ends at the first bad fragment, so this one goes by itself. A
+// page of the file is a run of fragments, and none crosses its end:
 //
 //	type 1 (low 3 bits: 1 whole record, 2 first, 3 middle, 4 last, 0 padding),
 //	length 2, CRC-32C 4, both big endian, then the bytes
+//
+// Damage may have hit a length, so each byte is tried as the start of one; few
+// get as far as the checksum.
 func acknowledged(path string, from int64, missing uint64) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -34,10 +37,8 @@ func acknowledged(path string, from int64, missing uint64) error {
 		if _, err := f.ReadAt(page[:n], at); err != nil {
 			return fmt.Errorf("look behind the bad record: %w", err)
 		}
-		skip := max(0, from-at)
-		for start := range fragments(page[skip:n]) {
-			h, err := decodeHead(start)
-			if err == nil && h.seq > missing && h.synced >= missing {
+		for i := max(0, from-at); i < n; i++ {
+			if h, ok := beginning(page[i:n]); ok && h.seq > missing && h.synced >= missing {
 				return fmt.Errorf("record %d behind it says that record %d was on disk", h.seq, missing)
 			}
 		}
@@ -45,21 +46,19 @@ func acknowledged(path string, from int64, missing uint64) error {
 	return nil
 }
 
-// fragments yields the good fragments of a page that begin a record. A bad one
-// is stepped over if its length leads to another.
-func fragments(page []byte) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for len(page) >= fragmentFrame {
-			kind, length := page[0]&7, int(binary.BigEndian.Uint16(page[1:]))
-			if kind == 0 || fragmentFrame+length > len(page) {
-				return
-			}
-			data := page[fragmentFrame : fragmentFrame+length]
-			good := crc32.Checksum(data, castagnoli) == binary.BigEndian.Uint32(page[3:])
-			if good && kind <= 2 && !yield(data) {
-				return
-			}
-			page = page[fragmentFrame+length:]
-		}
+// beginning returns the head of the record that begins here, if one does.
+func beginning(page []byte) (head, bool) {
+	if len(page) < fragmentFrame+headSize || page[0]&7 < 1 || page[0]&7 > 2 {
+		return head{}, false
 	}
+	length := int(binary.BigEndian.Uint16(page[1:]))
+	if fragmentFrame+length > len(page) {
+		return head{}, false
+	}
+	data := page[fragmentFrame : fragmentFrame+length]
+	if len(data) < headSize || data[0] != version {
+		return head{}, false
+	}
+	h, err := decodeHead(data)
+	return h, err == nil && crc32.Checksum(data, castagnoli) == binary.BigEndian.Uint32(page[3:])
 }
