@@ -28,8 +28,8 @@ bench: ## measure ingest: events a second, from a file to segments
 bench-sketch: ## measure the sketches: time and bytes of every operation
 	$(GO) test -run '^$$' -bench . -benchmem ./sketch
 
-accuracy: ## print how often the stated intervals hold the truth
-	$(GO) test -count 1 -v -run Accuracy ./sketch
+accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
+	$(GO) run ./bench/accuracy
 
 .PHONY: help demo build test check bench bench-sketch accuracy
 .DEFAULT_GOAL := help
