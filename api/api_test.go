@@ -70,6 +70,12 @@ func (j *journal) Push(ctx context.Context, stream, key string, ndjson []byte, e
 	return ack, nil
 }
 
+func (j *journal) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines, j.keys, j.offset = nil, nil, 0
+}
+
 func (j *journal) Status(stream string) (weir.Status, error) {
 	return weir.Status{
 		Events: j.offset, Rejected: 2, Watermark: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC),

@@ -210,8 +210,9 @@ func (s *Server) receive(in *pushInput) (*body, error) {
 	if announced > limit {
 		return b, s.tooLarge("%d bytes were announced", announced)
 	}
-	controller := http.NewResponseController(in.response)
-	if err := controller.SetReadDeadline(time.Now().Add(s.limits.BodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// The deadline is the body's alone: net/http lifts it at the body's end.
+	deadline := time.Now().Add(s.limits.BodyTime)
+	if err := http.NewResponseController(in.response).SetReadDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return b, fmt.Errorf("set the deadline of a pushed body: %w", err)
 	}
 	var wire io.Reader = http.MaxBytesReader(in.response, in.request.Body, limit)
@@ -249,11 +250,6 @@ func (s *Server) receive(in *pushInput) (*body, error) {
 		if err != nil {
 			return b, s.unreadable(err, source != wire)
 		}
-	}
-	// While the events are made durable the server watches the connection for
-	// the client's end, and a deadline would look like one.
-	if err := controller.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return b, fmt.Errorf("lift the deadline of a pushed body: %w", err)
 	}
 	return b, nil
 }

@@ -1,12 +1,14 @@
 package api_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -32,6 +34,7 @@ func zipped(parts ...string) string {
 }
 
 func TestPushForms(t *testing.T) {
+	b := newBench(t, nil)
 	const ndjson, array = "application/x-ndjson", "application/json"
 	for _, test := range []struct {
 		name, contentType, body string
@@ -57,7 +60,7 @@ func TestPushForms(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, compressed := range []bool{false, true} {
-				b := newBench(t, nil)
+				b.journal.forget()
 				var headers []string
 				if test.contentType != "" {
 					headers = append(headers, "Content-Type", test.contentType)
@@ -179,8 +182,8 @@ func TestPushRefused(t *testing.T) {
 		for name, r := range map[string]reply{
 			"announced":   b.push(line + "x"),
 			"unannounced": b.do("POST", "/v1/streams/flights/events", io.MultiReader(strings.NewReader(line), strings.NewReader("x"))),
-			"gzip bomb":   b.push(zipped(strings.Repeat("x", 10<<20)), "Content-Encoding", "gzip"),
-			"empty gzip":  b.push(strings.Repeat(zipped(""), 1000), "Content-Encoding", "gzip"),
+			"gzip bomb":   b.push(zipped(strings.Repeat("x", 100<<10)), "Content-Encoding", "gzip"),
+			"empty gzip":  b.do("POST", "/v1/streams/flights/events", io.MultiReader(strings.NewReader(strings.Repeat(zipped(""), 1000))), "Content-Encoding", "gzip"),
 		} {
 			p := b.problem(r, http.StatusRequestEntityTooLarge, "body-too-large")
 			if !strings.Contains(p.Detail, "1000B") {
@@ -188,8 +191,24 @@ func TestPushRefused(t *testing.T) {
 			}
 		}
 	})
-	if got := b.metric(`weir_push_refused_total{problem="body-too-large"}`); got != "4" {
-		t.Errorf("weir_push_refused_total is %q, want 4", got)
+	t.Run("too large, before it is sent", func(t *testing.T) {
+		connection, err := net.Dial("tcp", b.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer connection.Close()
+		io.WriteString(connection, "POST /v1/streams/flights/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n")
+		response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("got %s", response.Status)
+		}
+	})
+	if got := b.metric(`weir_push_refused_total{problem="body-too-large"}`); got != "5" {
+		t.Errorf("weir_push_refused_total is %q, want 5", got)
 	}
 	if got := b.metric(`weir_push_memory_bytes`); got != "0" {
 		t.Errorf("weir_push_memory_bytes is %q after all pushes have ended", got)
@@ -216,6 +235,7 @@ func TestPushTwice(t *testing.T) {
 }
 
 func TestPushErrorsOfTheIngester(t *testing.T) {
+	b := newBench(t, nil)
 	for _, test := range []struct {
 		err        error
 		status     int
@@ -229,7 +249,6 @@ func TestPushErrorsOfTheIngester(t *testing.T) {
 		{weir.ErrNotPushed, 409, "not-pushed", ""},
 		{errors.New("write /secret/path: disk on fire"), 500, "internal", ""},
 	} {
-		b := newBench(t, nil)
 		b.journal.err = test.err
 		r := b.push("{}\n", "X-Request-Id", "look-me-up")
 		b.problem(r, test.status, test.name)

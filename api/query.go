@@ -107,10 +107,8 @@ func (s *Server) query(ctx context.Context, in string, question query.Text, form
 		ctx.AppendHeader("Vary", "Accept")
 		ctx.SetStatus(http.StatusOK)
 		if err := write(ctx.BodyWriter()); err != nil {
-			// The client is gone or the answer can't be written down. Half
-			// of it must not look whole.
+			// The client is gone or too slow, and with it the connection.
 			s.log.DebugContext(ctx.Context(), "answer cut off", "request_id", requestID(ctx.Context()), "error", err)
-			panic(http.ErrAbortHandler)
 		}
 	}}, nil
 }

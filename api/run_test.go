@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,7 +140,10 @@ func TestGraceEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		listener := newPipeListener()
 		cut := make(chan error, 2)
+		var finished atomic.Int32
 		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer finished.Add(1)
+			defer time.Sleep(time.Second) // some have to tidy up
 			if r.URL.Path == "/slow-body" {
 				_, err := io.ReadAll(r.Body)
 				cut <- err
@@ -165,8 +169,11 @@ func TestGraceEnds(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		if took := time.Since(start); took < 10*time.Second || took > 11*time.Second {
+		if took := time.Since(start); took < 10*time.Second || took > 12*time.Second {
 			t.Errorf("the grace was %v", took)
+		}
+		if n := finished.Load(); n != 2 {
+			t.Errorf("%d of 2 handlers had ended when Serve returned", n)
 		}
 		for range 2 {
 			if err := <-cut; err == nil {

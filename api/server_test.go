@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -146,6 +147,33 @@ func TestPanics(t *testing.T) {
 	}
 	if r := b.push("{}\n"); r.status != http.StatusOK {
 		t.Errorf("after a panic: %d %s", r.status, r.body)
+	}
+}
+
+// TestPanicInTheMiddle has an answer that can't be written to its end: the client
+// must not take its beginning for all of it.
+func TestPanicInTheMiddle(t *testing.T) {
+	broken := answer()
+	broken.Series = append(broken.Series, query.Series{}) // without a value of its dimension
+	b := asking(t, func(context.Context, query.Request) (*query.Answer, error) { return broken, nil }, api.Limits{})
+	for _, encoding := range []string{"identity", "gzip"} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", b.URL+"/v1/query?stream=flights&select=count", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Encoding", encoding)
+		response, err := b.Client().Do(r)
+		if err != nil {
+			continue // cut off before the first byte
+		}
+		read, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err == nil {
+			t.Errorf("%s: half an answer looks whole: %q", encoding, read)
+		}
+	}
+	if got := b.metric("weir_http_panics_total"); got != "2" {
+		t.Errorf("weir_http_panics_total is %q", got)
 	}
 }
 
