@@ -211,7 +211,9 @@ func (w *Writer) check(m *SegmentMeta) error {
 	case m.Log == "":
 		return errors.New("the draft does not name its log")
 	}
-	if chain := w.catalog.Snapshot().Chain(w.partition); chain != nil && m.Log != at.Log && slices.Contains(chain.Left, m.Log) {
+	// A writer that is behind its chain loses the race, whatever it would change to.
+	chain := w.catalog.Snapshot().Chain(w.partition)
+	if chain != nil && chain.End == at.Next && m.Log != at.Log && slices.Contains(chain.Left, m.Log) {
 		return fmt.Errorf("%w: %q", ErrLeftLog, m.Log)
 	}
 	return nil
