@@ -78,12 +78,12 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.node.flushSeconds.Collect(ch)
 	for name, r := range c.node.streams {
+		total := r.tally()
 		r.mu.Lock()
-		workers, total := slices.Clone(r.workers), r.ended
+		workers := slices.Clone(r.workers)
 		r.mu.Unlock()
 		for _, w := range workers {
 			s := w.snapshot()
-			total.add(&s.tally)
 			p := s.Partition
 			c.lost.send(ch, float64(s.lost), name, p)
 			if s.Lag >= 0 {

@@ -45,7 +45,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -123,70 +122,100 @@ func (n *Node) pieceBytes() int {
 
 // Run reads all sources until ctx is done, and then stores what is in memory.
 func (n *Node) Run(ctx context.Context) error {
-	var journalDone chan error
+	return n.run(ctx, func(ctx context.Context, group *errgroup.Group) error {
+		for _, s := range n.options.Streams {
+			workers, err := n.pushedWorkers(ctx, s)
+			if err != nil {
+				return err
+			}
+			if s.Source.Kind == weir.File {
+				w, err := n.fileWorker(s)
+				if err != nil {
+					return err
+				}
+				workers = append(workers, w)
+			}
+			for _, w := range workers {
+				group.Go(func() error { return n.work(ctx, w) })
+			}
+			if s.Source.Kind == weir.Stdin && n.options.Stdin != nil {
+				group.Go(func() error { return n.copyStdin(ctx, s, n.options.Stdin) })
+			}
+		}
+		return nil
+	})
+}
+
+// run owns the journal while what begin starts in the group runs.
+func (n *Node) run(ctx context.Context, begin func(context.Context, *errgroup.Group) error) error {
 	journalCtx, stopJournal := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopJournal()
+	journalDone := make(chan error, 1)
 	group, ctx := errgroup.WithContext(ctx)
-	if j := n.options.Journal; j != nil {
-		journalDone = make(chan error, 1)
-		go func() { journalDone <- j.Run(journalCtx) }()
+	if j := n.options.Journal; j == nil {
+		journalDone <- nil
+	} else {
+		failed := make(chan error, 1)
+		go func() {
+			err := j.Run(journalCtx)
+			failed <- err
+			journalDone <- err
+		}()
 		group.Go(func() error { // what fails here fails the workers too, but this says why
 			select {
-			case err := <-journalDone:
-				journalDone <- err
+			case err := <-failed:
 				return err
 			case <-ctx.Done():
 				return nil
 			}
 		})
 	}
-	for _, s := range n.options.Streams {
-		workers, err := n.workersOf(ctx, s)
-		if err != nil {
-			return err
-		}
-		for _, w := range workers {
-			group.Go(func() error { return n.work(ctx, w) })
-		}
-		if s.Source.Kind == weir.Stdin && n.options.Stdin != nil {
-			group.Go(func() error { return n.CopyStdin(ctx, s.Name, n.options.Stdin) })
-		}
+	err := begin(ctx, group)
+	if err != nil {
+		group.Go(func() error { return err })
 	}
 	n.starting.Add(-1)
 	context.AfterFunc(ctx, func() { n.stopping.Store(true) })
-	err := group.Wait()
+	err = group.Wait()
 	n.stopping.Store(true)
 	stopJournal()
-	if journalDone != nil {
-		err = errors.Join(err, <-journalDone)
+	if late := <-journalDone; err == nil {
+		err = late
 	}
 	return err
 }
 
-// workersOf makes the workers of a stream that runs: those of its source, and
-// those that finish what an earlier configuration left in the journal.
-func (n *Node) workersOf(ctx context.Context, s *weir.Stream) ([]*worker, error) {
-	if s.Source.Kind == weir.File {
-		partition, err := FilePartition(s.Source.Path)
-		if err != nil {
-			return nil, err
-		}
-		log := newFileLog(s.Source.Path, true, s.MaxLine, n.logger, n.now)
-		w := n.worker(s, partition, log, n.interval(s))
-		w.stopAtEnd = log.compressed()
-		return []*worker{w}, nil
-	}
-	if n.options.Journal == nil {
-		return nil, fmt.Errorf("stream %s is pushed, and there is no journal", s.Name)
-	}
-	numbers := n.options.Journal.Partitions(s.Name)
-	snapshot, err := n.options.Catalogs[s.Name].Refresh(ctx)
+// fileWorker makes the worker of a stream's file.
+func (n *Node) fileWorker(s *weir.Stream) (*worker, error) {
+	partition, err := FilePartition(s.Source.Path)
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range snapshot.Chains {
-		if i, ok := pushedNumber(c.Partition); ok && !slices.Contains(numbers, i) {
-			numbers = append(numbers, i)
+	log := newFileLog(s.Source.Path, true, s.MaxLine, n.logger, n.now)
+	w := n.worker(s, partition, log, n.interval(s))
+	w.stopAtEnd = log.compressed()
+	return w, nil
+}
+
+// pushedWorkers makes the workers of a stream's partitions in the journal: those
+// of its configuration, and those that finish what an earlier one left behind.
+func (n *Node) pushedWorkers(ctx context.Context, s *weir.Stream) ([]*worker, error) {
+	if n.options.Journal == nil {
+		if s.Source.Kind == weir.File {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("stream %s is pushed, and there is no journal", s.Name)
+	}
+	numbers := n.options.Journal.Partitions(s.Name)
+	if s.Source.Kind != weir.File {
+		snapshot, err := n.options.Catalogs[s.Name].Refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range snapshot.Chains { // their idle claims are needed for the watermark
+			if i, ok := pushedNumber(c.Partition); ok && !slices.Contains(numbers, i) {
+				numbers = append(numbers, i)
+			}
 		}
 	}
 	var workers []*worker
@@ -314,83 +343,4 @@ func (n *Node) Status(stream string) (weir.Status, error) {
 		out.Partitions = append(out.Partitions, s.PartitionStatus)
 	}
 	return out, nil
-}
-
-// Progress is how far a load is.
-type Progress struct {
-	Bytes, Total     int64 // of the files, as they are on disk
-	Events, Rejected int64
-	ByReason         map[string]int64
-	Overflow         int64 // events counted under weir.Other
-}
-
-// Load reads files to their end, as many at a time as there are CPUs, and
-// stores what they hold. report is called now and then, and at the end. A file
-// that was loaded before goes on where that ended, so loading it again adds
-// nothing.
-func (n *Node) Load(ctx context.Context, stream string, paths []string, report func(Progress)) error {
-	s := n.streams[stream].stream
-	group, loading := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	var logs []*fileLog
-	var workers []*worker
-	seen := make(map[string]string)
-	for _, path := range paths {
-		partition, err := FilePartition(path)
-		if err != nil {
-			return err
-		}
-		if earlier, twice := seen[partition]; twice {
-			return fmt.Errorf("load: %s and %s are one file", earlier, path)
-		}
-		seen[partition] = path
-		log := newFileLog(path, false, s.MaxLine, n.logger, n.now)
-		info, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("load: %w", err)
-		}
-		log.size.Store(info.Size())
-		logs = append(logs, log)
-		w := n.worker(s, partition, log, n.options.Interval)
-		w.stopAtEnd = true
-		workers = append(workers, w)
-	}
-	progress := func() (p Progress) {
-		var t tally
-		for i, w := range workers {
-			st := w.snapshot()
-			t.add(&st.tally)
-			p.Bytes += logs[i].read.Load()
-			p.Total += logs[i].size.Load()
-		}
-		p.Events, p.Overflow, p.ByReason = t.events, t.overflow, t.rejectedByName()
-		for _, n := range p.ByReason {
-			p.Rejected += n
-		}
-		return p
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for _, w := range workers {
-			group.Go(func() error {
-				if loading.Err() != nil {
-					return nil
-				}
-				return n.work(loading, w)
-			})
-		}
-		group.Wait()
-	}()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			report(progress())
-		case <-done:
-			report(progress())
-			return errors.Join(group.Wait(), ctx.Err())
-		}
-	}
 }

@@ -329,13 +329,19 @@ func TestLoadUnderFaults(t *testing.T) {
 	}
 }
 
-// pushing runs a node with a journal, and stops it cleanly at the end.
-func (w *world) pushing(do func(n *Node)) {
+func (w *world) journal() *journal.Journal {
 	w.t.Helper()
 	j, err := journal.Open(journal.Options{Dir: w.path("journal"), Streams: map[string]int{w.stream.Name: 2}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return j
+}
+
+// pushing runs a node with a journal, and stops it cleanly at the end.
+func (w *world) pushing(do func(n *Node)) {
+	w.t.Helper()
+	j := w.journal()
 	defer j.Close()
 	w.stream.Source = weir.Source{Kind: weir.Push, Partitions: 2}
 	n := w.node(w.bucket, j)
@@ -389,6 +395,68 @@ func TestPushIsReadableAtOnce(t *testing.T) {
 	}
 }
 
+// A journal can meet a chain that another one wrote: its directory was lost,
+// or the store's was exchanged. What it holds is counted, past a gap.
+func TestJournalOfAnotherStore(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	push := func(n *Node) {
+		for range 20 {
+			if _, err := n.Push(ctx, w.stream.Name, "", w.lines(10), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := n.Drain(ctx, w.stream.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.pushing(push)
+	w.exact()
+	if err := os.Rename(w.path("journal"), w.path("first")); err != nil {
+		t.Fatal(err)
+	}
+	w.pushing(push) // a new journal, empty
+	if got := w.exact(); len(got.gaps) != 2 {
+		t.Fatalf("gaps %q, want one a partition", got.gaps)
+	}
+	if err := os.Rename(w.path("journal"), w.path("second")); err != nil {
+		t.Fatal(err)
+	}
+	// A third one, with events that nobody has read.
+	j := w.journal()
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- j.Run(running) }()
+	for p := range 2 {
+		if err := j.Advance(w.stream.Name, p, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		if _, err := j.Append(ctx, w.stream.Name, "", w.lines(3), 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	for range 2 {
+		w.pushing(push)
+		if got := w.exact(); len(got.gaps) != 4 {
+			t.Fatalf("gaps %q, want two a partition", got.gaps)
+		}
+	}
+	// The store is gone: what the journal's deleted files held is a gap.
+	w.bucket = &storetest.Memory{}
+	w.count, w.sum = 0, 0
+	w.pushing(push)
+	if got := w.stored(); got.count < w.count {
+		t.Fatalf("%d events, want at least the %d that were pushed since", got.count, w.count)
+	}
+}
+
 // An idle partition says since when its log is known to hold nothing.
 func TestIdle(t *testing.T) {
 	w := newWorld(t)
@@ -413,20 +481,22 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-func TestStdin(t *testing.T) {
+func TestLoadReader(t *testing.T) {
 	w := newWorld(t)
-	w.pushing(func(n *Node) {
+	for range 2 { // what is sent twice counts twice
 		in := append(w.lines(1000), "\n\n  \n"...)
 		in = append(in, w.lines(1000)...)
 		in = in[:len(in)-1] // no newline at the end
-		if err := n.CopyStdin(context.Background(), w.stream.Name, bytes.NewReader(in)); err != nil {
+		j := w.journal()
+		var last Progress
+		if err := w.node(w.bucket, j).LoadReader(context.Background(), w.stream.Name, bytes.NewReader(in), func(p Progress) { last = p }); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.Drain(context.Background(), w.stream.Name); err != nil {
-			t.Fatal(err)
+		j.Close()
+		if w.exact(); last.Events != 2000 {
+			t.Errorf("%d events reported", last.Events)
 		}
-	})
-	w.exact()
+	}
 }
 
 // A followed file is read as it grows, and its successor after it.

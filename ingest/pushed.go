@@ -13,9 +13,10 @@ import (
 	"github.com/weir-stream/weir/store"
 )
 
-// pushedLog is a partition of the journal. Journal and chain count alike: the
-// journal is told where the chain ends, and numbers on from there, so the shift
-// is always 0.
+// pushedLog is a partition of the journal. The journal is told where the chain
+// ends and numbers on from there, so chain and journal mostly count alike. Only
+// where a journal with events of its own meets the chain of another is there a
+// shift.
 type pushedLog struct {
 	journal   *journal.Journal
 	stream    string
@@ -23,8 +24,9 @@ type pushedLog struct {
 	now       func() time.Time
 
 	reader *journal.Reader
-	at     int64
-	start  int64 // where the log was found to begin, if it is past the chain's end
+	shift  int64 // chain offset = journal offset + shift
+	at     int64 // chain offset of the next batch
+	start  int64 // journal offset at which the log was found to begin; 0 until a hole was met
 }
 
 const (
@@ -43,28 +45,43 @@ func pushedNumber(partition string) (int, bool) {
 
 func (l *pushedLog) Open(_ context.Context, at store.Position) (Start, error) {
 	l.Close()
-	start := Start{From: at.Next, Log: l.journal.ID()}
-	gap := func(reason store.GapReason, to int64) {
-		start.From = to
+	first := max(l.start, l.committed()) // what the journal can still give
+	start := Start{From: at.Next, Log: l.journal.ID(), Shift: at.Shift}
+	gap := func(reason store.GapReason, from int64) {
+		start.From = from
 		start.Gap = &store.GapMeta{Reason: reason, WatermarkBefore: at.Watermark, Noticed: l.now().UTC()}
 	}
 	switch {
 	case at.Log != "" && at.Log != start.Log:
-		gap(store.GapNewLog, max(at.Next+1, l.start))
-	case l.start > at.Next && at.Log == "":
-		gap(store.GapStart, l.start)
-	case l.start > at.Next:
-		gap(store.GapRetention, l.start)
+		gap(store.GapNewLog, at.Next+1)
+		if start.Shift = 0; l.journal.End(l.stream, l.partition) > 0 {
+			start.Shift = start.From - first
+		}
+	case at.Log == "" && first > at.Next:
+		gap(store.GapStart, first)
+	case first+at.Shift > at.Next:
+		gap(store.GapRetention, first+at.Shift)
 	}
-	if err := l.journal.Advance(l.stream, l.partition, start.From); err != nil {
+	l.at, l.shift = start.From, start.Shift
+	if err := l.journal.Advance(l.stream, l.partition, l.at-l.shift); err != nil {
 		return Start{}, err
 	}
 	r, err := l.journal.Reader(l.stream, l.partition)
 	if err != nil {
 		return Start{}, err
 	}
-	l.reader, l.at = r, start.From
-	return start, r.SeekTo(start.From)
+	l.reader = r
+	return start, r.SeekTo(l.at - l.shift)
+}
+
+// committed is the journal's own word for what it need not keep any more.
+func (l *pushedLog) committed() int64 {
+	for _, p := range l.journal.Stats().Streams[l.stream].Partitions {
+		if p.Partition == l.partition {
+			return p.Committed
+		}
+	}
+	return 0
 }
 
 func (l *pushedLog) Next(ctx context.Context, _ []byte) (Batch, error) {
@@ -74,22 +91,23 @@ func (l *pushedLog) Next(ctx context.Context, _ []byte) (Batch, error) {
 	switch {
 	case err == nil:
 	case ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
-		since, idle := l.reader.Idle(l.at)
+		since, idle := l.reader.Idle(l.at - l.shift)
 		return Batch{From: l.at, To: l.at, Arrival: since, Idle: idle}, nil
 	default:
 		return Batch{}, fmt.Errorf("read the journal of %s, partition %d, at %d: %w", l.stream, l.partition, l.at, err)
 	}
-	if from := b.From + b.Skip; from > l.at { // the files before it are gone
+	from := b.From + b.Skip
+	if from+l.shift > l.at { // the files before it are gone
 		l.start = from
 		return Batch{}, errMoved
 	}
-	l.at = b.To
-	return Batch{From: b.From + b.Skip, To: b.To, Data: b.Data, Arrival: b.Arrival, Skip: int(b.Skip), Lines: true}, nil
+	l.at = b.To + l.shift
+	return Batch{From: from + l.shift, To: l.at, Data: b.Data, Arrival: b.Arrival, Skip: int(b.Skip), Lines: true}, nil
 }
 
-func (l *pushedLog) Committed(to int64) { l.journal.Committed(l.stream, l.partition, to) }
+func (l *pushedLog) Committed(to int64) { l.journal.Committed(l.stream, l.partition, to-l.shift) }
 
-func (l *pushedLog) End() int64 { return l.journal.End(l.stream, l.partition) }
+func (l *pushedLog) End() int64 { return l.journal.End(l.stream, l.partition) + l.shift }
 
 func (l *pushedLog) Close() error {
 	if l.reader == nil {

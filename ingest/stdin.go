@@ -12,23 +12,17 @@ import (
 	"github.com/weir-stream/weir"
 )
 
-// CopyStdin pushes NDJSON from a reader into the journal until it ends, with
-// one record a block. A pipe has no identity and cannot be read again, so what
-// arrives is made durable first, and is counted each time it is sent.
-//
-// The reader is not closed: a read that never returns ends with the process.
-func (n *Node) CopyStdin(ctx context.Context, stream string, in io.Reader) error {
-	r, ok := n.streams[stream]
-	if !ok {
-		return fmt.Errorf("read standard input for %q: %w", stream, weir.ErrUnknownStream)
-	}
+// copyStdin pushes NDJSON from a reader into the journal until it ends, with one
+// record a block. The reader is not closed: a read that never returns ends with
+// the process.
+func (n *Node) copyStdin(ctx context.Context, s *weir.Stream, in io.Reader) error {
 	type block struct {
 		data []byte
 		err  error
 	}
 	blocks := make(chan block)
 	go func() {
-		lines := lineReader{r: in, maxLine: r.stream.MaxLine, eager: true}
+		lines := lineReader{r: in, maxLine: s.MaxLine, eager: true}
 		for {
 			data, _, err := lines.next(nil)
 			if errors.Is(err, io.EOF) && len(data) == 0 && lines.pending() > 0 {
@@ -49,7 +43,7 @@ func (n *Node) CopyStdin(ctx context.Context, stream string, in io.Reader) error
 		select {
 		case b := <-blocks:
 			if len(b.data) > 0 {
-				if err := n.pushPatiently(ctx, stream, b.data); err != nil {
+				if err := n.pushPatiently(ctx, s.Name, b.data); err != nil {
 					return err
 				}
 				continue
@@ -81,7 +75,7 @@ func (n *Node) pushPatiently(ctx context.Context, stream string, data []byte) er
 			return err
 		}
 		select {
-		case <-time.After(min(max(behind.RetryAfter, 10*time.Millisecond), time.Second)):
+		case <-time.After(min(max(behind.RetryAfter, 10*time.Millisecond), 100*time.Millisecond)):
 		case <-ctx.Done():
 			return nil
 		}

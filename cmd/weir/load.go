@@ -16,6 +16,7 @@ import (
 
 	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/ingest"
+	"github.com/weir-stream/weir/ingest/journal"
 )
 
 func newLoad() *cobra.Command {
@@ -28,9 +29,13 @@ several at a time on several CPUs, and stores their cells.
 
 A file is known by its path. Loading it again adds nothing; when it has grown,
 what is new is added; when another file has taken its place, that one is read
-from its beginning. A load that was interrupted goes on where it stopped.`,
+from its beginning. A load that was interrupted goes on where it stopped.
+
+With - it reads standard input, which has no identity: what is sent twice is
+counted twice.`,
 		Example: `  weir load -c weir.yaml access.ndjson.gz
-  weir load -c weir.yaml --stream flights flights-*.ndjson.gz`,
+  weir load -c weir.yaml --stream flights flights-*.ndjson.gz
+  kubectl logs deploy/shop | weir load -c weir.yaml -`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			c, err := weir.Load(config)
@@ -40,7 +45,14 @@ from its beginning. A load that was interrupted goes on where it stopped.`,
 			if stream, err = theStream(cmd, c, stream); err != nil {
 				return err
 			}
-			return load(cmd.Context(), c, stream, files, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if slices.Contains(files, "-") && len(files) > 1 {
+				return usagef(cmd, "standard input (-) is loaded alone, not with files")
+			}
+			l := loader{config: c, stream: stream, out: cmd.OutOrStdout(), status: cmd.ErrOrStderr()}
+			if files[0] == "-" {
+				return l.reader(cmd.Context(), cmd.InOrStdin())
+			}
+			return l.files(cmd.Context(), files)
 		},
 	}
 	configFlag(cmd, &config)
@@ -64,45 +76,83 @@ func theStream(cmd *cobra.Command, c *weir.Config, name string) (string, error) 
 	return name, nil
 }
 
-// load reads the files into the stream and says what became of them.
-func load(ctx context.Context, c *weir.Config, stream string, files []string, out, status io.Writer) error {
-	log := slog.New(slog.NewTextHandler(status, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	r, err := openRooms(c, log)
+// loader reads into a stream and says what became of it.
+type loader struct {
+	config      *weir.Config
+	stream      string
+	out, status io.Writer
+}
+
+func (l *loader) rooms() (*rooms, error) {
+	return openRooms(l.config, slog.New(slog.NewTextHandler(l.status, &slog.HandlerOptions{Level: slog.LevelWarn})))
+}
+
+// files loads files to their end.
+func (l *loader) files(ctx context.Context, files []string) error {
+	r, err := l.rooms()
 	if err != nil {
 		return err
 	}
-	bar := newBar(status)
-	begun := time.Now()
-	var last ingest.Progress
-	err = r.node(nil).Load(ctx, stream, files, func(p ingest.Progress) {
-		last = p
-		bar.show(p, time.Since(begun))
+	from := fmt.Sprintf("%d files", len(files))
+	if len(files) == 1 {
+		from = "1 file"
+	}
+	err = l.watch(from, func(report func(ingest.Progress)) error {
+		return r.node(nil).Load(ctx, l.stream, files, report)
 	})
-	bar.clear()
-	summary(out, stream, len(files), last, time.Since(begun))
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return errors.New("interrupted; what was read is stored, and the same command goes on from there")
 	}
 	return err
 }
 
-// summary says what a load did.
-func summary(out io.Writer, stream string, files int, p ingest.Progress, took time.Duration) {
-	plural := "s"
-	if files == 1 {
-		plural = ""
+// reader loads standard input, by way of the journal.
+func (l *loader) reader(ctx context.Context, in io.Reader) (err error) {
+	r, err := l.rooms()
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(out, "%s: %s events from %d file%s in %s, %s events/s\n", stream, grouped(p.Events), files, plural,
-		took.Round(time.Millisecond), grouped(int64(float64(p.Events)/max(took.Seconds(), 1e-9))))
-	if p.Rejected > 0 {
-		fmt.Fprintf(out, "%s rejected:\n", grouped(p.Rejected))
-		for _, reason := range slices.Sorted(maps.Keys(p.ByReason)) {
-			fmt.Fprintf(out, "  %-16s %s\n", reason, grouped(p.ByReason[reason]))
+	j, err := r.journal(l.stream)
+	if errors.Is(err, journal.ErrLocked) {
+		return fmt.Errorf("%w; push to the server that runs instead: curl --data-binary @- %s/v1/streams/%s/events",
+			err, reachable(l.config.Listen), l.stream)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.Close()) }()
+	err = l.watch("standard input", func(report func(ingest.Progress)) error {
+		return r.node(j).LoadReader(ctx, l.stream, in, report)
+	})
+	if err == nil && ctx.Err() != nil {
+		return errors.New("interrupted; what was read is counted, the rest of standard input is not")
+	}
+	return err
+}
+
+// watch shows the progress of a load, and at the end what it did.
+func (l *loader) watch(from string, load func(report func(ingest.Progress)) error) error {
+	bar := newBar(l.status)
+	begun := time.Now()
+	var last ingest.Progress
+	err := load(func(p ingest.Progress) {
+		last = p
+		bar.show(p, time.Since(begun))
+	})
+	bar.clear()
+	took := time.Since(begun)
+	fmt.Fprintf(l.out, "%s: %s events from %s in %s, %s events/s\n", l.stream, grouped(last.Events), from,
+		took.Round(time.Millisecond), grouped(int64(float64(last.Events)/max(took.Seconds(), 1e-9))))
+	if last.Rejected > 0 {
+		fmt.Fprintf(l.out, "%s rejected:\n", grouped(last.Rejected))
+		for _, reason := range slices.Sorted(maps.Keys(last.ByReason)) {
+			fmt.Fprintf(l.out, "  %-16s %s\n", reason, grouped(last.ByReason[reason]))
 		}
 	}
-	if p.Overflow > 0 {
-		fmt.Fprintf(out, "%s counted under %q, the budget of series (max_series) being spent\n", grouped(p.Overflow), weir.Other)
+	if last.Overflow > 0 {
+		fmt.Fprintf(l.out, "%s counted under %q, the budget of series (max_series) being spent\n", grouped(last.Overflow), weir.Other)
 	}
+	return err
 }
 
 // grouped writes a number with its thousands apart.
@@ -132,10 +182,12 @@ func newBar(w io.Writer) bar {
 
 // show moves the bar. A bar that cannot be drawn is no reason to stop loading.
 func (b bar) show(p ingest.Progress, took time.Duration) {
-	if b.on == nil || p.Total == 0 {
+	if b.on == nil {
 		return
 	}
-	b.on.ChangeMax64(max(p.Total, p.Bytes, 1))
+	if p.Total > 0 {
+		b.on.ChangeMax64(max(p.Total, p.Bytes))
+	}
 	b.on.Describe(fmt.Sprintf("%s events, %s/s", grouped(p.Events), grouped(int64(float64(p.Events)/took.Seconds()))))
 	_ = b.on.Set64(p.Bytes)
 }

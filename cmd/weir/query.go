@@ -56,6 +56,11 @@ the answer is a time series; with a --window wider than the step, a sliding one.
 			if cmd.Flags().Changed("url") && cmd.Flags().Changed("config") {
 				return usagef(cmd, "--url and --config both say whom to ask; give one of them")
 			}
+			if q.Stream == "" {
+				if q.Stream, err = onlyStream(cmd, config); err != nil {
+					return err
+				}
+			}
 			if _, err := query.Parse(q); err != nil {
 				return &usageError{cmd.CommandPath(), err}
 			}
@@ -79,7 +84,7 @@ the answer is a time series; with a --window wider than the step, a sliding one.
 	configFlag(cmd, &config)
 	flags := cmd.Flags()
 	flags.StringVar(&address, "url", "http://127.0.0.1:8080", "address of the `server`")
-	flags.StringVar(&q.Stream, "stream", "", "`name` of the stream")
+	flags.StringVar(&q.Stream, "stream", "", "`name` of the stream (default: the only one of the configuration)")
 	flags.StringVar(&q.Select, "select", "count", "what to ask, such as `count,latency.p99`")
 	flags.StringVar(&q.By, "by", "", "`dimensions` to group by, such as service,region")
 	flags.StringVar(&q.Where, "where", "", "`condition` on dimensions, such as 'service = \"cart\"'")
@@ -90,12 +95,26 @@ the answer is a time series; with a --window wider than the step, a sliding one.
 	flags.StringVar(&q.Confidence, "confidence", "", "`probability` that the truth lies between lower and upper (default 0.95)")
 	flags.StringVarP(&output, "output", "o", "table", "`form` of the answer: table, json or csv")
 	flags.DurationVar(&timeout, "timeout", time.Minute, "how long to wait for the answer")
-	must(cmd.MarkFlagRequired("stream"))
 	must(cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "csv"}, cobra.ShellCompDirectiveNoFileComp)))
 	must(cmd.RegisterFlagCompletionFunc("stream", completeFrom(&config, streamNames)))
 	must(cmd.RegisterFlagCompletionFunc("by", completeFrom(&config, func(c *weir.Config) []string { return dimensionNames(c, q.Stream) })))
 	must(cmd.RegisterFlagCompletionFunc("select", completeFrom(&config, func(c *weir.Config) []string { return questions(c, q.Stream) })))
 	return cmd
+}
+
+// onlyStream is the stream meant when none is named.
+func onlyStream(cmd *cobra.Command, config string) (string, error) {
+	if cmd.Flags().Changed("url") {
+		return "", usagef(cmd, "a server is asked: name the stream with --stream")
+	}
+	c, err := weir.Load(config)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", usagef(cmd, "there is no %s: name the stream with --stream", config)
+	}
+	if err != nil {
+		return "", err
+	}
+	return theStream(cmd, c, "")
 }
 
 // must is for what fails only when this program itself is wrong.

@@ -39,18 +39,25 @@ func openRooms(c *weir.Config, log *slog.Logger) (*rooms, error) {
 	return r, nil
 }
 
-// journal opens the journal behind the streams that need one, or returns nil.
-func (r *rooms) journal() (*journal.Journal, error) {
+// journal opens the journal behind the streams that need one, and behind those
+// also named, or returns nil. One that exists is opened in any case: it may hold
+// what was pushed before the configuration changed.
+func (r *rooms) journal(also ...string) (*journal.Journal, error) {
 	partitions := map[string]int{}
+	for _, name := range also {
+		partitions[name] = 1
+	}
 	for _, s := range r.streams {
 		if s.Source.Kind != weir.File {
 			partitions[s.Name] = s.Source.Partitions
 		}
 	}
-	if len(partitions) == 0 {
-		return nil, nil
-	}
 	c := &r.config.Journal
+	if len(partitions) == 0 {
+		if _, err := os.Stat(c.Path); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
 	return journal.Open(journal.Options{
 		Dir:         c.Path,
 		Streams:     partitions,
