@@ -90,8 +90,8 @@ func (t *TDigest) Histogram(limit int) Histogram {
 	// spread its two halves evenly to either side, a slice for each bucket crossed.
 	owed := 0.0
 	for i, c := range cs {
-		if c.weight == 1 {
-			h.addBucketed(c.mean, 1)
+		if c.oneValue() {
+			h.addBucketed(c.mean, uint64(c.weight))
 			continue
 		}
 		left, right := t.min, t.max

@@ -51,13 +51,13 @@ func BenchmarkMicro(b *testing.B) {
 		sortFloats(v)
 		defer cpuPerOp(b)()
 		for b.Loop() {
-			dst = joinCapped(dst[:0], one, v, t.weight+128, 100)
+			dst = newCaps(t.weight+128, 100).join(dst[:0], one, v, 0)
 		}
 	})
 	b.Run("join2", func(b *testing.B) {
 		defer cpuPerOp(b)()
 		for b.Loop() {
-			dst = joinCapped(dst[:0], one, nil, t.weight, 100)
+			dst = newCaps(t.weight, 100).join(dst[:0], one, nil, 0)
 		}
 	})
 }

@@ -49,8 +49,11 @@ type TDigest struct {
 	min, max    float64 // of cs
 	cs          []centroid
 	buf         []float64
+	coarse      float64 // weight that was merged at the resolution of δ
 	sorted      int32
 	inexact     bool       // some centroid stands for different values
+	resolved    bool       // cs is what one compression to δ left, as encoding wants it
+	finer       bool       // compressed as a digest of merged ones
 	spare       []centroid // to sort into; swaps with cs
 }
 
@@ -117,25 +120,52 @@ func (t *TDigest) AddValues(values []float64) {
 	}
 }
 
-// Merge adds what the other digest holds, which does not change.
+// Merge adds what the other digest holds, which does not change. A lower
+// compression of the other's becomes the digest's.
 func (t *TDigest) Merge(o *TDigest) error {
 	t.reserve(len(o.cs) + len(o.buf))
 	t.cs = append(t.cs, o.cs...)
-	t.merged(o.weight, o.min, o.max, o.inexact)
+	t.merged(o, o.weight)
 	t.append(o.buf)
 	return nil
 }
 
-// merged accounts for centroids appended to the unsorted part.
-func (t *TDigest) merged(weight, lo, hi float64, inexact bool) {
+// merged accounts for centroids of another digest, of that weight, that were
+// appended to the unsorted part.
+func (t *TDigest) merged(o *TDigest, weight float64) {
+	t.mixed()
+	if o.inexact {
+		t.compression = min(t.compression, o.compression)
+		if o.coarse == 0 && !o.finer && t.weight > 0 {
+			t.coarse += weight
+		}
+	}
+	if t.weight == 0 {
+		t.resolved = o.resolved && t.compression == o.compression
+	}
+	t.inexact = t.inexact || o.inexact
+	t.finer = t.finer || o.finer
+	t.coarse += o.coarse
 	t.weight += weight
-	t.min = min(t.min, lo)
-	t.max = max(t.max, hi)
-	t.inexact = t.inexact || inexact
+	t.min = min(t.min, o.min)
+	t.max = max(t.max, o.max)
+}
+
+// mixed notes that others join the centroids of one compression: they may lie
+// anywhere between the values that each of those stands for.
+func (t *TDigest) mixed() {
+	t.resolved = false
+	if t.inexact && !t.finer && t.coarse == 0 {
+		t.coarse = t.weight
+	}
 }
 
 // append adds values to the unsorted part.
 func (t *TDigest) append(values []float64) {
+	if len(values) == 0 {
+		return
+	}
+	t.mixed()
 	for _, x := range values {
 		t.cs = append(t.cs, centroid{x, 1})
 		t.min = min(t.min, x)
@@ -156,7 +186,7 @@ func (t *TDigest) reserve(n int) {
 	if len(t.cs)+n > t.limit()/2 {
 		t.cs = compress(t.cs, t.weight, mergedFiner*t.compression)
 		t.sorted = int32(len(t.cs))
-		t.inexact = true
+		t.inexact, t.finer, t.resolved = true, true, false
 	}
 }
 
@@ -173,10 +203,13 @@ func (t *TDigest) Settle() {
 // as encoding does.
 func (t *TDigest) Shrink() {
 	t.Settle()
-	if len(t.cs) > exactValues || t.inexact {
+	if !t.resolved && (len(t.cs) > exactValues || t.inexact) {
+		if t.finer || t.coarse > 0 {
+			t.finer, t.coarse = false, t.weight
+		}
 		t.cs = slices.Clip(compress(t.cs, t.weight, t.compression))
 		t.sorted = int32(len(t.cs))
-		t.inexact = true
+		t.inexact, t.resolved = true, true
 	}
 	t.buf, t.spare = nil, nil
 }
@@ -214,7 +247,7 @@ func (t *TDigest) Max() float64 {
 func (t *TDigest) Exact() bool { return !t.inexact }
 
 // SizeBytes is the memory the digest holds.
-func (t *TDigest) SizeBytes() int { return 112 + 16*(cap(t.cs)+cap(t.spare)) + 8*cap(t.buf) }
+func (t *TDigest) SizeBytes() int { return 120 + 16*(cap(t.cs)+cap(t.spare)) + 8*cap(t.buf) }
 
 // Reset empties the digest, and keeps its memory for reuse.
 func (t *TDigest) Reset() {

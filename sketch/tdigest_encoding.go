@@ -15,6 +15,7 @@ import (
 //	                    | n × float32: mean less the mean before, the first less min
 //	                    | n × uvarint: weight
 //	form 3, wide        as form 2 with n × float64: mean
+//	forms 4 and 5       as 2 and 3, of a digest that others were merged into
 //
 // All little-endian. A float32 keeps 24 bits of the gap to the mean before, as
 // it was decoded, so errors do not add up. Form 3 is for gaps beyond float32.
@@ -22,6 +23,7 @@ const (
 	formDigestExact = 1
 	formDigestGaps  = 2
 	formDigestWide  = 3
+	formOfMerged    = 2 // added to the form
 )
 
 // AppendBinary appends the digest's encoding to dst. More than 128 different
@@ -38,8 +40,10 @@ func (t *TDigest) AppendBinary(dst []byte) []byte {
 		}
 		return t.appendExact(dst, start, values[:len(cs)], weights[:len(cs)])
 	}
-	cs = compress(slices.Clone(cs), t.weight, t.compression)
-	return appendCentroids(dst, t.compression, cs, t.min, t.max)
+	if !t.resolved {
+		cs = compress(slices.Clone(cs), t.weight, t.compression)
+	}
+	return t.appendCentroids(dst, cs)
 }
 
 func (t *TDigest) appendExact(dst []byte, start int, values []float64, weights []uint64) []byte {
@@ -80,20 +84,24 @@ func appendDigestHeader(dst []byte, form byte, compression float64) []byte {
 	return binary.AppendUvarint(dst, uint64(compression))
 }
 
-func appendCentroids(dst []byte, compression float64, cs []centroid, lo, hi float64) []byte {
-	start := len(dst)
+func (t *TDigest) appendCentroids(dst []byte, cs []centroid) []byte {
+	start, lo, hi := len(dst), t.min, t.max
 	dst = slices.Grow(dst, 7*len(cs)+40)
 	form := byte(formDigestGaps)
 	if !gapsFit(cs, lo) {
 		form = formDigestWide
 	}
-	dst = appendDigestHeader(dst, form, compression)
+	wide := form == formDigestWide
+	if t.coarse > 0 || t.finer {
+		form += formOfMerged
+	}
+	dst = appendDigestHeader(dst, form, t.compression)
 	dst = binary.AppendUvarint(dst, uint64(len(cs)))
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(lo))
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(hi))
 	last := lo
 	for _, c := range cs {
-		if form == formDigestWide {
+		if wide {
 			dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(c.mean))
 			continue
 		}
@@ -146,7 +154,7 @@ func openDigest(data []byte) (form byte, compression float64, r reader, err erro
 	if r.failed || c < MinCompression || c > MaxCompression {
 		return 0, 0, r, corrupt(KindTDigest, "compression %d", c)
 	}
-	if form < formDigestExact || form > formDigestWide {
+	if form < formDigestExact || form > formDigestWide+formOfMerged {
 		return 0, 0, r, corrupt(KindTDigest, "form %d is not known", form)
 	}
 	return form, float64(c), r, nil
@@ -155,19 +163,19 @@ func openDigest(data []byte) (form byte, compression float64, r reader, err erro
 // MergeBinary adds what an encoded digest holds, straight from its bytes: its
 // centroids join those that wait. On an error the digest has not changed.
 func (t *TDigest) MergeBinary(data []byte) error {
-	form, _, r, err := openDigest(data)
+	form, compression, r, err := openDigest(data)
 	if err != nil {
 		return err
 	}
-	return t.mergePayload(form, &r)
+	return t.mergePayload(form, compression, &r)
 }
 
-func (t *TDigest) mergePayload(form byte, r *reader) error {
+func (t *TDigest) mergePayload(form byte, compression float64, r *reader) error {
 	if len(t.cs)+exactValues > t.limit() {
 		t.reserve(exactValues)
 	}
 	if form != formDigestExact {
-		return t.mergeCentroids(form, r)
+		return t.mergeCentroids(form, compression, r)
 	}
 	old := len(t.cs)
 	cs, count, err := readValues(KindTDigest, r, t.cs, exactValues)
@@ -182,13 +190,13 @@ func (t *TDigest) mergePayload(form byte, r *reader) error {
 	if old == 0 {
 		t.sorted = int32(len(cs))
 	}
-	t.merged(float64(count), cs[old].mean, cs[len(cs)-1].mean, false)
+	t.merged(&TDigest{min: cs[old].mean, max: cs[len(cs)-1].mean}, float64(count))
 	return nil
 }
 
-func (t *TDigest) mergeCentroids(form byte, r *reader) error {
-	size := 4
-	if form == formDigestWide {
+func (t *TDigest) mergeCentroids(form byte, compression float64, r *reader) error {
+	size, ofMerged := 4, form > formDigestWide
+	if form == formDigestWide || form == formDigestWide+formOfMerged {
 		size = 8
 	}
 	n := r.count(size + 1)
@@ -233,7 +241,11 @@ func (t *TDigest) mergeCentroids(form byte, r *reader) error {
 	if old == 0 {
 		t.sorted = int32(n)
 	}
-	t.merged(float64(total), lo, hi, true)
+	o := TDigest{compression: compression, min: lo, max: hi, inexact: true, resolved: true}
+	if ofMerged {
+		o.coarse = float64(total)
+	}
+	t.merged(&o, float64(total))
 	return nil
 }
 
@@ -268,7 +280,7 @@ func (t *TDigest) UnmarshalBinary(data []byte) error {
 		return err
 	}
 	d := NewTDigest(compression)
-	if err := d.mergePayload(form, &r); err != nil {
+	if err := d.mergePayload(form, compression, &r); err != nil {
 		return err
 	}
 	d.sortCentroids()

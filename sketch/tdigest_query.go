@@ -74,33 +74,72 @@ func (t *TDigest) alone(i int) bool {
 }
 
 // orderStatistic returns the value of a rank inside centroid i, before which
-// lies that weight. Values are taken to be spread evenly between the middles of neighbouring centroids.
+// lies that weight. Values are taken to be spread evenly between the middles of
+// neighbouring centroids, but for those that recur.
 func (t *TDigest) orderStatistic(i int, before, rank float64) Estimate {
 	cs, c := t.cs, t.cs[i]
 	if !t.inexact || c.weight == 1 && t.alone(i) {
 		return exactly(c.mean)
 	}
-	e := Estimate{Value: c.mean, Lower: t.min, Upper: t.max}
+	margin := t.margin(rank)
+	e := Estimate{Value: c.mean, Lower: t.valueBelow(i, before, rank-margin), Upper: t.valueAbove(i, before, rank+margin)}
+	if c.oneValue() {
+		return e
+	}
 	at := rank - 0.5 // the middle of that value's share
-	middle := before + c.weight/2
-	left, leftMiddle := t.min, 0.0
-	right, rightMiddle := t.max, t.weight
-	if i > 0 {
-		left, leftMiddle = cs[i-1].mean, before-cs[i-1].weight/2
-		e.Lower = left
-	}
-	if i+1 < len(cs) {
-		right, rightMiddle = cs[i+1].mean, before+c.weight+cs[i+1].weight/2
-		e.Upper = right
-	}
-	switch {
-	case c.weight == 1:
-	case at < middle:
+	if middle := before + c.weight/2; at < middle {
+		left, leftMiddle := t.min, 0.0
+		if i > 0 {
+			left, leftMiddle = cs[i-1].mean, before-cs[i-1].weight/2
+		}
 		e.Value = between(left, c.mean, (at-leftMiddle)/(middle-leftMiddle))
-	default:
+	} else {
+		right, rightMiddle := t.max, t.weight
+		if i+1 < len(cs) {
+			right, rightMiddle = cs[i+1].mean, before+c.weight+cs[i+1].weight/2
+		}
 		e.Value = between(c.mean, right, (at-middle)/(rightMiddle-middle))
 	}
 	return e
+}
+
+// margin returns by how much a rank may be off. In a digest of added values it
+// is 0, and neighbouring centroids bound a value. Where digests were merged, each
+// brought a centroid that reaches across the value asked for, as heavy as its
+// limit allowed; all of them may err to the same side.
+func (t *TDigest) margin(rank float64) float64 {
+	margin := 0.0
+	if t.coarse > 0 {
+		limits := newCaps(t.weight, t.compression)
+		margin = limits.at(rank) * t.coarse / t.weight
+	}
+	if t.finer {
+		limits := newCaps(t.weight, mergedFiner*t.compression)
+		margin = max(margin, limits.at(rank))
+	}
+	return margin
+}
+
+// valueBelow returns what no value of that rank is below: the mean of its
+// centroid, or of the one before centroid i if it is that or a later one.
+func (t *TDigest) valueBelow(i int, before, rank float64) float64 {
+	for i--; i >= 0; i-- {
+		if before -= t.cs[i].weight; before < rank {
+			return t.cs[i].mean
+		}
+	}
+	return t.min
+}
+
+// valueAbove is valueBelow's opposite.
+func (t *TDigest) valueAbove(i int, before, rank float64) float64 {
+	before += t.cs[i].weight
+	for i++; i < len(t.cs); i++ {
+		if before += t.cs[i].weight; before >= rank {
+			return t.cs[i].mean
+		}
+	}
+	return t.max
 }
 
 // Rank returns the fraction of values that are at most x.
@@ -129,17 +168,21 @@ func (t *TDigest) Rank(x, confidence float64) Estimate {
 	right, rightMiddle := t.max, t.weight
 	lower, upper := before, before
 	if i > 0 {
-		left, leftMiddle = cs[i-1].mean, before-cs[i-1].weight/2
-		if cs[i-1].weight > 1 {
+		left, leftMiddle = cs[i-1].mean, before
+		if !cs[i-1].oneValue() {
 			lower -= cs[i-1].weight
+			leftMiddle -= cs[i-1].weight / 2
 		}
 	}
 	if i < len(cs) {
-		right, rightMiddle = cs[i].mean, before+cs[i].weight/2
-		if cs[i].weight > 1 {
+		right, rightMiddle = cs[i].mean, before
+		if !cs[i].oneValue() {
 			upper += cs[i].weight
+			rightMiddle += cs[i].weight / 2
 		}
 	}
+	margin := t.margin(before)
+	lower, upper = lower-margin, upper+margin
 	value := leftMiddle
 	if right > left {
 		value += (x - left) / (right - left) * (rightMiddle - leftMiddle)
