@@ -58,7 +58,12 @@ const (
 	Push  SourceKind = "push"
 	File  SourceKind = "file"
 	Stdin SourceKind = "stdin"
+	Kafka SourceKind = "kafka"
 )
+
+// HasRecords reports whether the events of the source have times, keys and
+// headers beside their JSON.
+func (k SourceKind) HasRecords() bool { return k == Kafka }
 
 // Source is where a stream's events come from.
 type Source struct {
@@ -89,6 +94,20 @@ const (
 
 // Path is the way to a field through nested objects: "a.b.c".
 type Path string
+
+// What a source with records knows of an event beside its JSON. These paths,
+// and HeaderPrefix with the name of a header behind it, can stand wherever a
+// field can.
+const (
+	RecordTime   Path = "_timestamp" // in milliseconds; as event time it needs no format
+	RecordKey    Path = "_key"
+	HeaderPrefix      = "_header."
+)
+
+// Beside reports whether the path leads beside the JSON of a record.
+func (p Path) Beside() bool {
+	return p == RecordTime || p == RecordKey || strings.HasPrefix(string(p), HeaderPrefix)
+}
 
 // Keys splits the path into the keys of the nested objects.
 func (p Path) Keys() []string { return strings.Split(string(p), ".") }

@@ -64,6 +64,7 @@ type decoder struct {
 	scanner
 	event   event
 	clock   clockReader
+	beside  []besideField
 	time    int // slots of scanner.values
 	dims    []int
 	numbers []int
@@ -78,9 +79,9 @@ type decoder struct {
 func newDecoder(s *weir.Stream) (d *decoder, numberOf, itemOf []int) {
 	d = &decoder{clock: clockReader{format: s.Time.Format}, seed: s.Seed,
 		ahead: int64(s.Time.MaxAhead), maxLine: s.MaxLine}
-	d.time = d.slot(s.Time.Field.Keys())
+	d.time = d.field(s, s.Time.Field)
 	for _, dim := range s.Dimensions {
-		d.dims = append(d.dims, d.slot(dim.Field.Keys()))
+		d.dims = append(d.dims, d.field(s, dim.Field))
 	}
 	indexOf := func(list *[]int, slot int) int {
 		if i := slices.Index(*list, slot); i >= 0 {
@@ -92,9 +93,9 @@ func newDecoder(s *weir.Stream) (d *decoder, numberOf, itemOf []int) {
 	for _, m := range s.Measures {
 		n, i := -1, -1
 		if m.Kind.Numeric() {
-			n = indexOf(&d.numbers, d.slot(m.Field.Keys()))
+			n = indexOf(&d.numbers, d.field(s, m.Field))
 		} else {
-			i = indexOf(&d.items, d.slot(m.Field.Keys()))
+			i = indexOf(&d.items, d.field(s, m.Field))
 		}
 		numberOf, itemOf = append(numberOf, n), append(itemOf, i)
 	}
@@ -113,6 +114,11 @@ func (d *decoder) decode(line []byte, latest int64) Reason {
 	if !d.scan(line) {
 		return NotJSON
 	}
+	return d.read(latest)
+}
+
+// read takes the event from the values that were found.
+func (d *decoder) read(latest int64) Reason {
 	e := &d.event
 	t := &d.values[d.time]
 	if t.kind == missing {

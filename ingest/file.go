@@ -46,7 +46,7 @@ type fileLog struct {
 const pollInterval = 500 * time.Millisecond
 
 // errMoved says that another log stands where this one was.
-var errMoved = errors.New("another file stands at the path")
+var errMoved = fmt.Errorf("another file stands at the path: %w", ErrMoved)
 
 func newFileLog(path string, follow bool, maxLine int, logger *slog.Logger, now func() time.Time) *fileLog {
 	l := &fileLog{path: path, follow: follow, maxLine: maxLine, logger: logger, now: now}

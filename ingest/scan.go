@@ -24,6 +24,7 @@ const (
 	number
 	boolean
 	container // an object or an array, where a value was asked for
+	instant   // a log's own time, in Unix milliseconds whatever the stream's notation is
 )
 
 // value is a field of the current line. Its text is valid until the next line.

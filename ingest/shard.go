@@ -68,8 +68,16 @@ func newShard(partition string, s *weir.Stream, b *budget, r *rejects) *shard {
 
 // add reads a batch into the active piece.
 func (s *shard) add(b *Batch) {
-	p := s.active
 	latest := b.Arrival.UnixNano() + int64(s.plan.stream.Time.MaxAhead)
+	if b.Records != nil {
+		s.addRecords(b, latest)
+	} else {
+		s.addLines(b, latest)
+	}
+	s.active.to, s.active.tail = b.To, b.Tail
+}
+
+func (s *shard) addLines(b *Batch, latest int64) {
 	data, offset := b.Data, b.From
 	for skip := b.Skip; len(data) > 0; {
 		line := data
@@ -85,13 +93,7 @@ func (s *shard) add(b *Batch) {
 			continue
 		}
 		if skipSpace(line, 0) < len(line) {
-			if reason := s.decoder.decode(line, latest); reason == accepted {
-				e := &s.decoder.event
-				p.add(s.number(e, b.Arrival), e)
-			} else {
-				p.rejected[reason]++
-				s.rejects.add(reason, line, s.partition, offset, b.Arrival)
-			}
+			s.count(s.decoder.decode(line, latest), line, offset, b.Arrival)
 		}
 		if b.Lines {
 			offset++
@@ -99,7 +101,29 @@ func (s *shard) add(b *Batch) {
 			offset += int64(size)
 		}
 	}
-	p.to, p.tail = b.To, b.Tail
+}
+
+// addRecords counts the records that have a value: one without, a tombstone,
+// says that its key is gone, and is no event.
+func (s *shard) addRecords(b *Batch, latest int64) {
+	for i := range b.Records {
+		r := &b.Records[i]
+		value := r.Value.In(b.Data)
+		if skipSpace(value, 0) < len(value) {
+			s.count(s.decoder.decodeRecord(b, r, value, latest), value, r.Offset, b.Arrival)
+		}
+	}
+}
+
+// count takes in what the decoder made of an event.
+func (s *shard) count(reason Reason, line []byte, offset int64, arrival time.Time) {
+	if reason == accepted {
+		e := &s.decoder.event
+		s.active.add(s.number(e, arrival), e)
+		return
+	}
+	s.active.rejected[reason]++
+	s.rejects.add(reason, line, s.partition, offset, arrival)
 }
 
 // number finds the series of an event, or makes it, or gives the overflow

@@ -33,6 +33,8 @@ func (r *clockReader) read(v *value) (int64, bool) {
 			return 0, false
 		}
 		return r.unix(v.text, v.num)
+	case instant:
+		return int64(v.num) * int64(time.Millisecond), v.num < 9.2e12
 	}
 	return 0, false
 }

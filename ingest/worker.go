@@ -196,7 +196,7 @@ func (w *worker) session(ctx context.Context) (again bool, err error) {
 				return w.finish(ctx, putting, at)
 			case errors.Is(f.err, io.EOF):
 				reading = false
-			case errors.Is(f.err, errMoved):
+			case errors.Is(f.err, ErrMoved):
 				if _, err := w.finish(ctx, putting, at); err != nil {
 					return false, err
 				}
@@ -285,7 +285,10 @@ func (w *worker) take(b Batch) {
 	before := w.shard.active.tally
 	w.shard.add(&b)
 	w.read.addGrowth(&before, &w.shard.active.tally)
-	if !b.Lines { // the data of others is not ours to write over
+	switch {
+	case b.Release != nil:
+		b.Release()
+	case !b.Lines: // the data of others is not ours to write over
 		select {
 		case w.buffers <- b.Data[:0]:
 		default:
