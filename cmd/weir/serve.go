@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -101,6 +103,8 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		node.Collector(),
+		engine.Collector(),
+		store.Collector(slices.Collect(maps.Values(r.catalogs))),
 	)
 	server, err := api.New(api.Options{
 		Streams:  r.streams,
