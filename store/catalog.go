@@ -28,9 +28,8 @@ type Catalog struct {
 
 	turn     chan struct{} // a semaphore of one, so that waiting ends with the context
 	mu       sync.Mutex
-	begun    uint64           // refreshes begun; guarded by mu
-	finished uint64           // the newest of those that finished; guarded by mu
-	holes    map[holeKey]bool // seen by the refresh under way, which holds turn
+	begun    uint64 // refreshes begun; guarded by mu
+	finished uint64 // the newest of those that finished; guarded by mu
 }
 
 // NewCatalog returns a catalog that has seen nothing yet.
@@ -201,7 +200,7 @@ func (c *Catalog) quarantine(ctx context.Context, ref *SegmentRef, reason error)
 	if !found {
 		return nil // somebody else was faster
 	}
-	c.log.Error("segment is damaged and left out of answers", "segment", ref.Name, "reason", reason)
+	c.log.Error("a segment is left out of answers", "reason", reason, "segment", ref.Name)
 	changed := snapshot.with(next)
 	changed.Quarantined = append(changed.Quarantined[:len(changed.Quarantined):len(changed.Quarantined)], Quarantined{
 		Name: ref.Name, Partition: ref.Meta.Partition, From: ref.Meta.From, To: ref.Meta.To,

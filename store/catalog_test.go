@@ -352,6 +352,7 @@ func TestReadersBesideAWriter(t *testing.T) {
 	bucket := new(storetest.Memory)
 	n := newNode(bucket, "0", "a")
 	n.takeover(t)
+	n.append(t, "log", 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var wg sync.WaitGroup
@@ -365,7 +366,6 @@ func TestReadersBesideAWriter(t *testing.T) {
 			}
 		})
 	}
-	n.append(t, "log", 1)
 	for i := range int64(100) {
 		n.append(t, "log", 2+i)
 	}

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -28,13 +28,6 @@ var (
 	ErrWentBack = errors.New("the store went back")
 )
 
-// holeKey is a place where a chain is interrupted: nothing is stored at the
-// name that its last segment points to, though later names are listed.
-type holeKey struct {
-	partition string
-	from, to  int64
-}
-
 // refresh takes the steps of the protocol:
 //
 //  1. The highest-numbered manifest, by listing.
@@ -43,13 +36,8 @@ type holeKey struct {
 //     deleted, so all is begun again. (A manifest that moved no frontier would
 //     do no harm, but is not worth telling apart.)
 //
-// A name that was listed before the walk and is not on the chain, with no new
-// manifest at step 3, is something that nothing of ours does: the segment
-// before it was lost. It is noted as a hole, and the next round goes on behind.
-//
 // The caller holds turn.
 func (c *Catalog) refresh(ctx context.Context) (*Snapshot, error) {
-	holes := make(map[holeKey]bool)
 	for range restarts {
 		taken := c.now()
 		manifest, err := c.manifest(ctx)
@@ -58,7 +46,7 @@ func (c *Catalog) refresh(ctx context.Context) (*Snapshot, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		chains, quarantined, seen, err := c.walkAll(ctx, manifest, holes)
+		snapshot, lost, err := c.walkAll(ctx, manifest)
 		if errors.Is(err, errMoved) {
 			continue
 		} else if err != nil {
@@ -68,14 +56,13 @@ func (c *Catalog) refresh(ctx context.Context) (*Snapshot, error) {
 		if err != nil {
 			return nil, err
 		}
-		if newest != manifest.number() {
-			continue
+		if newest == manifest.number() {
+			for _, what := range lost {
+				c.log.Error("a segment is left out of answers", what...)
+			}
+			snapshot.Taken = taken
+			return snapshot, nil
 		}
-		if len(seen) > 0 {
-			maps.Copy(holes, seen)
-			continue
-		}
-		return &Snapshot{Manifest: manifest, Chains: chains, Quarantined: quarantined, Taken: taken}, nil
 	}
 	return nil, fmt.Errorf("%w each of %d times", errMoved, restarts)
 }
@@ -106,11 +93,11 @@ func (c *Catalog) manifest(ctx context.Context) (*Manifest, error) {
 
 // walkAll walks the chains of all partitions: those listed, those known, and
 // those in the manifest.
-func (c *Catalog) walkAll(ctx context.Context, m *Manifest, holes map[holeKey]bool) ([]Chain, []Quarantined, map[holeKey]bool, error) {
+func (c *Catalog) walkAll(ctx context.Context, m *Manifest) (snapshot *Snapshot, lost [][]any, err error) {
 	partitions := make(map[string]bool)
 	listed, err := listEscaped(ctx, c.bucket, segmentsFolder(c.stream.Name))
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	for _, p := range listed {
 		partitions[p] = true
@@ -125,35 +112,29 @@ func (c *Catalog) walkAll(ctx context.Context, m *Manifest, holes map[holeKey]bo
 		partitions[last.Chains[i].Partition] = true
 	}
 
-	var (
-		mu          sync.Mutex // guards what follows
-		chains      []Chain
-		quarantined []Quarantined
-		seen        = make(map[holeKey]bool)
-	)
+	snapshot = &Snapshot{Manifest: m}
+	var mu sync.Mutex // guards snapshot and lost
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(walkers)
 	for p := range partitions {
 		group.Go(func() error {
-			w := walk{catalog: c, partition: p, manifest: m, holes: holes}
+			w := walk{catalog: c, partition: p, manifest: m}
 			chain, err := w.run(ctx, last)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			quarantined = append(quarantined, w.quarantined...)
-			if w.hole != nil {
-				seen[*w.hole] = true
-			}
-			chains = append(chains, chain)
+			snapshot.Quarantined = append(snapshot.Quarantined, w.quarantined...)
+			snapshot.Chains = append(snapshot.Chains, chain)
+			lost = append(lost, w.lost...)
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	slices.SortFunc(chains, func(a, b Chain) int { return cmpString(a.Partition, b.Partition) })
-	slices.SortFunc(quarantined, func(a, b Quarantined) int { return cmpString(a.Name, b.Name) })
-	return chains, quarantined, seen, nil
+	slices.SortFunc(snapshot.Chains, func(a, b Chain) int { return strings.Compare(a.Partition, b.Partition) })
+	slices.SortFunc(snapshot.Quarantined, func(a, b Quarantined) int { return strings.Compare(a.Name, b.Name) })
+	return snapshot, lost, nil
 }

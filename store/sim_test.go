@@ -69,7 +69,7 @@ type world struct {
 
 	actors  []*actor
 	readers []*node // those not in the middle of a check
-	depth   int // of operations that interrupt each other
+	depth   int     // of operations that interrupt each other
 }
 
 // simLog is a log: events [start, end) can be read, those before are dropped.

@@ -13,10 +13,9 @@ type walk struct {
 	catalog   *Catalog
 	partition string
 	manifest  *Manifest
-	holes     map[holeKey]bool // known to be holes
 
 	quarantined []Quarantined
-	hole        *holeKey // found, not known
+	lost        [][]any // what was found lost or damaged, each as the arguments of a log entry
 }
 
 func (w *walk) run(ctx context.Context, last *Snapshot) (Chain, error) {
@@ -145,8 +144,7 @@ func (c *Chain) accepts(m *SegmentMeta) error {
 func (w *walk) passDamage(ctx context.Context, chain *Chain, name string, reason error) (bool, error) {
 	q := Quarantined{Name: name, Partition: w.partition, From: chain.End, To: unknownOffset, Reason: reason.Error(), Noticed: w.catalog.now()}
 	defer func() { w.quarantined = append(w.quarantined, q) }()
-	w.catalog.log.Error("segment is damaged and left out of answers", "segment", name, "reason", reason)
-
+	w.lost = append(w.lost, []any{"reason", reason, "segment", name})
 	meta, err := rescueMeta(ctx, w.catalog.bucket, name)
 	if err == nil && chain.accepts(meta) == nil {
 		q.To = meta.To
@@ -177,8 +175,10 @@ func (w *walk) passDamage(ctx context.Context, chain *Chain, name string, reason
 	return true, nil
 }
 
-// passHole is asked when nothing is stored at the chain's end. It reports
-// whether the chain goes on behind a hole.
+// passHole is asked when nothing is stored at the chain's end, and reports
+// whether the chain goes on behind a hole: a name that was listed before the walk
+// is on the chain or, if compaction deleted what leads to it, off it by the rules,
+// which step 3 of the refresh notices. Otherwise a segment was lost.
 func (w *walk) passHole(chain *Chain, listed []int64) (bool, error) {
 	i, found := slices.BinarySearch(listed, chain.End)
 	switch {
@@ -187,18 +187,13 @@ func (w *walk) passHole(chain *Chain, listed []int64) (bool, error) {
 	case i == len(listed):
 		return false, nil // this is the end
 	}
-	key := holeKey{partition: w.partition, from: chain.End, to: listed[i]}
-	if !w.holes[key] {
-		w.hole = &key
-		return false, nil
+	gap := Gap{
+		Partition: w.partition, From: chain.End, To: listed[i], Reason: GapMissing,
+		Since: chain.Watermark, Until: w.catalog.now().UnixNano(),
 	}
-	noticed := w.catalog.now()
-	w.catalog.log.Error("segment is missing", "partition", w.partition, "from", key.from, "to", key.to)
-	chain.Gaps = append(chain.Gaps, Gap{
-		Partition: w.partition, From: key.from, To: key.to, Reason: GapMissing,
-		Since: chain.Watermark, Until: noticed.UnixNano(),
-	})
-	chain.End = key.to
+	w.lost = append(w.lost, []any{"reason", GapMissing, "segment", SegmentName(w.catalog.stream.Name, w.partition, gap.From)})
+	chain.Gaps = append(chain.Gaps, gap)
+	chain.End = gap.To
 	return true, nil
 }
 
@@ -214,5 +209,3 @@ func (c *Chain) without(ref *SegmentRef, reason string) (Chain, bool) {
 	next.Gaps = slices.Insert(slices.Clone(c.Gaps), at, damagedGap(&ref.Meta, reason))
 	return next, true
 }
-
-func cmpString(a, b string) int { return strings.Compare(a, b) }

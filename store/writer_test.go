@@ -202,8 +202,14 @@ func TestZombiePutsADeletedName(t *testing.T) {
 	}
 
 	// The reader's old snapshot points to the name, where another segment is now.
-	if _, err := eventsOf(context.Background(), reader.catalog, old); !isStale(err) {
-		t.Errorf("the old snapshot reads: %v", err)
+	for _, n := range []*node{reader, newNode(bucket, "0", "with nothing in its cache")} {
+		snapshot := store.Snapshot{Chains: []store.Chain{{Segments: old.Chains[0].Segments[1:2]}}}
+		if _, err := eventsOf(context.Background(), n.catalog, &snapshot); !isStale(err) {
+			t.Errorf("the old snapshot reads: %v", err)
+		}
+		if q := n.catalog.Snapshot().Quarantined; len(q) > 0 {
+			t.Errorf("another segment is taken for a damaged one: %+v", q)
+		}
 	}
 	for _, n := range []*node{reader, newNode(bucket, "0", "new")} {
 		snapshot, events, err := counted(context.Background(), n.catalog)
