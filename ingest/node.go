@@ -66,7 +66,7 @@ type Options struct {
 	Catalogs map[string]*store.Catalog // by stream
 	Journal  *journal.Journal          // nil if nothing is pushed
 	Memory   int64                     // bytes, of all cells not yet in segments
-	Interval time.Duration             // between flushes; at least a window
+	Interval time.Duration             // between flushes, at least; see Node.interval
 	Stdin    io.Reader
 	Logger   *slog.Logger
 	Now      func() time.Time
@@ -226,9 +226,12 @@ func (n *Node) pushedWorkers(ctx context.Context, s *weir.Stream) ([]*worker, er
 	return workers, nil
 }
 
-// interval between flushes is at least a window: a window that is flushed in
-// parts makes as many cells.
-func (n *Node) interval(s *weir.Stream) time.Duration { return max(n.options.Interval, s.Window) }
+// interval between flushes is at least a window, since a window that is flushed
+// in parts makes as many cells, but of long windows no more than a minute: until
+// a flush, the journal holds the events, and a crash reads them again.
+func (n *Node) interval(s *weir.Stream) time.Duration {
+	return max(n.options.Interval, min(s.Window, time.Minute))
+}
 
 func (n *Node) worker(s *weir.Stream, partition string, log Log, interval time.Duration) *worker {
 	r := n.streams[s.Name]
