@@ -210,7 +210,7 @@ func (d *DDSketch) mergeExact(scale int8, r *reader) error {
 	}
 	d.coarsen(scale)
 	for _, v := range values {
-		for range int(v.weight) {
+		for range int(v.weight()) {
 			d.Add(v.mean)
 		}
 	}

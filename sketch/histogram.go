@@ -82,7 +82,7 @@ func (t *TDigest) Histogram(limit int) Histogram {
 	cs := t.cs
 	if !t.inexact {
 		for _, c := range cs {
-			h.addBucketed(c.mean, uint64(c.weight))
+			h.addBucketed(c.mean, uint64(c.weight()))
 		}
 		return h.histogram(limit)
 	}
@@ -90,8 +90,8 @@ func (t *TDigest) Histogram(limit int) Histogram {
 	// spread its two halves evenly to either side, a slice for each bucket crossed.
 	owed := 0.0
 	for i, c := range cs {
-		if c.oneValue() {
-			h.addBucketed(c.mean, uint64(c.weight))
+		if !c.mixed() {
+			h.addBucketed(c.mean, uint64(c.weight()))
 			continue
 		}
 		left, right := t.min, t.max
@@ -101,8 +101,8 @@ func (t *TDigest) Histogram(limit int) Histogram {
 		if i+1 < len(cs) {
 			right = (c.mean + cs[i+1].mean) / 2
 		}
-		owed = h.spread(left, c.mean, c.weight/2, owed)
-		owed = h.spread(c.mean, right, c.weight/2, owed)
+		owed = h.spread(left, c.mean, c.weight()/2, owed)
+		owed = h.spread(c.mean, right, c.weight()/2, owed)
 	}
 	return h.histogram(limit)
 }

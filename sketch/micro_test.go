@@ -28,7 +28,7 @@ func BenchmarkMicro(b *testing.B) {
 		cs = append([]centroid(nil), work...)
 		n := 0.0
 		for _, c := range cs {
-			n += c.weight
+			n += c.weight()
 		}
 		defer cpuPerOp(b)()
 		for b.Loop() {

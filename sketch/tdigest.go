@@ -52,12 +52,21 @@ type TDigest struct {
 	coarse      float64 // weight that was merged at the resolution of δ
 	sorted      int32
 	inexact     bool       // some centroid stands for different values
+	recurring   bool       // some centroid of a weight over 1 is one value
 	resolved    bool       // cs is what one compression to δ left, as encoding wants it
 	finer       bool       // compressed as a digest of merged ones
 	spare       []centroid // to sort into; swaps with cs
 }
 
-type centroid struct{ mean, weight float64 }
+// centroid is a mean and how many values it stands for, negative if they
+// differ from each other. Values that recur, as whole milliseconds do, are so
+// told from a mean.
+type centroid struct{ mean, signed float64 }
+
+func mixed(mean, weight float64) centroid { return centroid{mean, -weight} }
+
+func (c centroid) weight() float64 { return math.Abs(c.signed) }
+func (c centroid) mixed() bool     { return c.signed < 0 }
 
 // Bounds and the usual compression.
 const (
@@ -145,6 +154,7 @@ func (t *TDigest) merged(o *TDigest, weight float64) {
 	}
 	t.inexact = t.inexact || o.inexact
 	t.finer = t.finer || o.finer
+	t.recurring = t.recurring || o.recurring
 	t.coarse += o.coarse
 	t.weight += weight
 	t.min = min(t.min, o.min)

@@ -42,44 +42,47 @@ func (c *caps) at(rank float64) float64 {
 // values keep their value to the last bit.
 func (limits caps) join(dst, cs []centroid, values []float64, before float64) []centroid {
 	var (
-		n        = limits.n
-		half     = n / 2
-		allowed  = limits.at(before) // before is the weight of all groups written
-		first    float64             // the group: its first mean,
-		last     float64             // its last,
-		weight   float64             // its weight,
-		sum      float64             // and Σ weight · (mean - first)
-		i, j     int
-		mean, wt float64
+		n       = limits.n
+		half    = n / 2
+		allowed = limits.at(before) // before is the weight of all groups written
+		first   float64             // the group: its first mean,
+		last    float64             // its last,
+		weight  float64             // its weight,
+		signed  float64             // negative if it is mixed,
+		sum     float64             // and Σ weight · (mean - first)
+		i, j    int
+		mean    float64 // the next centroid or value
+		own     float64
 	)
 	for i < len(cs) || j < len(values) {
 		if j == len(values) || i < len(cs) && cs[i].mean <= values[j] {
-			mean, wt = cs[i].mean, cs[i].weight
+			mean, own = cs[i].mean, cs[i].signed
 			i++
 		} else {
-			mean, wt = values[j], 1
+			mean, own = values[j], 1
 			j++
 		}
+		wt := math.Abs(own)
 		joined := weight + wt
 		if weight > 0 && joined <= allowed {
 			after := before + joined
 			v := after * (n - after)
 			if after <= half || joined*joined <= limits.k1*v && joined <= limits.k2*v {
-				weight = joined
+				weight, signed = joined, -joined
 				sum += wt * (mean - first)
 				last = mean
 				continue
 			}
 		}
 		if weight > 0 {
-			dst = append(dst, centroid{groupMean(first, last, sum, weight), weight})
+			dst = append(dst, centroid{groupMean(first, last, sum, weight), signed})
 			before += weight
 			allowed = limits.at(before)
 		}
-		first, last, weight, sum = mean, mean, wt, 0
+		first, last, weight, signed, sum = mean, mean, wt, own, 0
 	}
 	if weight > 0 {
-		dst = append(dst, centroid{groupMean(first, last, sum, weight), weight})
+		dst = append(dst, centroid{groupMean(first, last, sum, weight), signed})
 	}
 	return dst
 }
@@ -102,17 +105,15 @@ func groupMean(first, last, sum, weight float64) float64 {
 // occurred, and a share of ranks as large as the centroid would be answered wrong.
 func compress(cs []centroid, n, compression float64) []centroid {
 	limits := newCaps(n, compression)
-	if !maybeDiscrete(cs, nil) {
-		return limits.join(cs[:0], cs, nil, 0)
-	}
 	out := cs[:0]
 	start, before, rank := 0, 0.0, 0.0 // of the stretch without such a value; rank is before i
 	for i, c := range cs {
-		if c.weight > 1 && recurs(c.mean) && c.weight > heavyShare*limits.at(rank) {
+		w := c.weight()
+		if c.signed > 1 && w > heavyShare*limits.at(rank) {
 			out = append(limits.join(out, cs[start:i], nil, before), c)
-			start, before = i+1, rank+c.weight
+			start, before = i+1, rank+w
 		}
-		rank += c.weight
+		rank += w
 	}
 	return limits.join(out, cs[start:], nil, before)
 }
@@ -121,42 +122,6 @@ func compress(cs []centroid, n, compression float64) []centroid {
 // heavy. A third keeps the number of centroids below twice the usual, and the
 // error that joined values cause below half a point of rank.
 const heavyShare = 1. / 3
-
-// maybeDiscrete reports whether any of about sixteen, evenly spaced, is a value
-// that may recur. It spares measured values the question, and still finds a value
-// as heavy as an eighth of all.
-func maybeDiscrete(cs []centroid, values []float64) bool {
-	for i := 0; i < len(cs); i += len(cs)/8 + 1 {
-		if recurs(cs[i].mean) {
-			return true
-		}
-	}
-	for i := 0; i < len(values); i += len(values)/8 + 1 {
-		if recurs(values[i]) {
-			return true
-		}
-	}
-	return false
-}
-
-// recurs reports whether the mean of a centroid is one value that occurred again
-// and again, rather than the mean of several: whether it has at most three
-// decimals. The mean of w values that have, has with a chance of 1 in w; the
-// mean of measured values that have more, never.
-func recurs(mean float64) bool {
-	const round = 3 << 51 // added and taken away, it leaves the nearest whole number
-	k := mean * 1000
-	off := k - (k + round - round)
-	return off < 0x1p-12 && off > -0x1p-12 && hasThreeDecimals(mean)
-}
-
-func hasThreeDecimals(x float64) bool {
-	k := math.RoundToEven(x * 1000)
-	return math.Abs(k) < 1<<40 && k/1000 == x
-}
-
-// oneValue reports whether all that the centroid stands for is its mean.
-func (c centroid) oneValue() bool { return c.weight == 1 || recurs(c.mean) }
 
 // takeBuffer merges a full buffer into the centroids.
 func (t *TDigest) takeBuffer() {
@@ -172,7 +137,8 @@ func (t *TDigest) takeBuffer() {
 	t.min = min(t.min, t.buf[0])
 	t.max = max(t.max, t.buf[len(t.buf)-1])
 	var stack [4 * exactValues]centroid
-	if t.inexact && !maybeDiscrete(t.cs, t.buf) {
+	t.recurring = t.recurring || repeats(t.buf)
+	if t.inexact && !t.recurring {
 		limits := newCaps(t.weight, t.compression)
 		t.store(limits.join(stack[:0], t.cs, t.buf, 0))
 		t.resolved = true
@@ -195,6 +161,16 @@ func (t *TDigest) store(cs []centroid) {
 	t.sorted = int32(len(t.cs))
 }
 
+// repeats reports whether a value occurs twice in ascending values.
+func repeats(values []float64) bool {
+	for i := 1; i < len(values); i++ {
+		if values[i] == values[i-1] {
+			return true
+		}
+	}
+	return false
+}
+
 // mergeDistinct merges ascending centroids and values; equal ones become one.
 func mergeDistinct(dst, cs []centroid, values []float64) []centroid {
 	i := 0
@@ -203,8 +179,8 @@ func mergeDistinct(dst, cs []centroid, values []float64) []centroid {
 			dst = append(dst, cs[i])
 			i++
 		}
-		if len(dst) > 0 && dst[len(dst)-1].mean == x {
-			dst[len(dst)-1].weight++
+		if n := len(dst); n > 0 && dst[n-1].mean == x && !dst[n-1].mixed() {
+			dst[n-1].signed++
 			continue
 		}
 		dst = append(dst, centroid{x, 1})
@@ -221,6 +197,7 @@ func (t *TDigest) sortCentroids() {
 		}
 		sorted, spare := sortByMean(t.cs, t.spare[:len(t.cs)])
 		t.cs, t.spare = joinEqual(sorted), spare
+		t.recurring = t.recurring || len(t.cs) < len(sorted)
 		t.sorted = int32(len(t.cs))
 	}
 }
@@ -228,8 +205,8 @@ func (t *TDigest) sortCentroids() {
 func joinEqual(cs []centroid) []centroid {
 	n := 0
 	for _, c := range cs[1:] {
-		if c.mean == cs[n].mean {
-			cs[n].weight += c.weight
+		if last := &cs[n]; c.mean == last.mean && c.mixed() == last.mixed() {
+			last.signed += c.signed
 			continue
 		}
 		n++

@@ -16,6 +16,8 @@ import (
 //	                    | n × uvarint: weight
 //	form 3, wide        as form 2 with n × float64: mean
 //	forms 4 and 5       as 2 and 3, of a digest that others were merged into
+//	forms 6 to 9        as 2 to 5, where some centroid of a weight over 1 is one
+//	                    value: weights are 2 × weight, and 1 more if it is not
 //
 // All little-endian. A float32 keeps 24 bits of the gap to the mean before, as
 // it was decoded, so errors do not add up. Form 3 is for gaps beyond float32.
@@ -24,6 +26,7 @@ const (
 	formDigestGaps  = 2
 	formDigestWide  = 3
 	formOfMerged    = 2 // added to the form
+	formRecurring   = 4 // added to the form
 )
 
 // AppendBinary appends the digest's encoding to dst. More than 128 different
@@ -36,7 +39,7 @@ func (t *TDigest) AppendBinary(dst []byte) []byte {
 		var values [exactValues]float64
 		var weights [exactValues]uint64
 		for i, c := range cs {
-			values[i], weights[i] = c.mean, uint64(c.weight)
+			values[i], weights[i] = c.mean, uint64(c.weight())
 		}
 		return t.appendExact(dst, start, values[:len(cs)], weights[:len(cs)])
 	}
@@ -95,6 +98,10 @@ func (t *TDigest) appendCentroids(dst []byte, cs []centroid) []byte {
 	if t.coarse > 0 || t.finer {
 		form += formOfMerged
 	}
+	recurring := slices.ContainsFunc(cs, func(c centroid) bool { return c.signed > 1 })
+	if recurring {
+		form += formRecurring
+	}
 	dst = appendDigestHeader(dst, form, t.compression)
 	dst = binary.AppendUvarint(dst, uint64(len(cs)))
 	dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(lo))
@@ -110,7 +117,14 @@ func (t *TDigest) appendCentroids(dst []byte, cs []centroid) []byte {
 		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(gap))
 	}
 	for _, c := range cs {
-		dst = binary.AppendUvarint(dst, uint64(c.weight))
+		w := uint64(c.weight())
+		if recurring {
+			w <<= 1
+			if c.mixed() {
+				w++
+			}
+		}
+		dst = binary.AppendUvarint(dst, w)
 	}
 	return seal(dst, start)
 }
@@ -154,7 +168,7 @@ func openDigest(data []byte) (form byte, compression float64, r reader, err erro
 	if r.failed || c < MinCompression || c > MaxCompression {
 		return 0, 0, r, corrupt(KindTDigest, "compression %d", c)
 	}
-	if form < formDigestExact || form > formDigestWide+formOfMerged {
+	if form < formDigestExact || form > formDigestWide+formOfMerged+formRecurring {
 		return 0, 0, r, corrupt(KindTDigest, "form %d is not known", form)
 	}
 	return form, float64(c), r, nil
@@ -195,6 +209,10 @@ func (t *TDigest) mergePayload(form byte, compression float64, r *reader) error 
 }
 
 func (t *TDigest) mergeCentroids(form byte, compression float64, r *reader) error {
+	recurring := form > formDigestWide+formOfMerged
+	if recurring {
+		form -= formRecurring
+	}
 	size, ofMerged := 4, form > formDigestWide
 	if form == formDigestWide || form == formDigestWide+formOfMerged {
 		size = 8
@@ -228,10 +246,18 @@ func (t *TDigest) mergeCentroids(form byte, compression float64, r *reader) erro
 			}
 			w, b = long, b[used:]
 		}
-		if w == 0 || w > maxWeight {
+		single := w == 1
+		if recurring {
+			single = w&1 == 0
+			w >>= 1
+		}
+		if w == 0 || w > maxWeight || w == 1 && !single {
 			return corrupt(KindTDigest, "weight %d of centroid %d", w, i)
 		}
-		cs[i].weight = float64(w)
+		cs[i].signed = -float64(w)
+		if single {
+			cs[i].signed = float64(w)
+		}
 		total += w
 	}
 	if len(b) != 0 || total > maxWeight {
@@ -241,7 +267,7 @@ func (t *TDigest) mergeCentroids(form byte, compression float64, r *reader) erro
 	if old == 0 {
 		t.sorted = int32(n)
 	}
-	o := TDigest{compression: compression, min: lo, max: hi, inexact: true, resolved: true}
+	o := TDigest{compression: compression, min: lo, max: hi, inexact: true, resolved: true, recurring: recurring}
 	if ofMerged {
 		o.coarse = float64(total)
 	}

@@ -34,7 +34,7 @@ func (t *TDigest) Quantile(q, confidence float64) Estimate {
 	if part == 0 {
 		return e
 	}
-	if through := before + t.cs[i].weight; through < rank+1 {
+	if through := before + t.cs[i].weight(); through < rank+1 {
 		i, before = i+1, through
 	}
 	return e.towards(t.orderStatistic(i, before, rank+1), part)
@@ -45,15 +45,15 @@ func (t *TDigest) Quantile(q, confidence float64) Estimate {
 func (t *TDigest) locate(rank float64) (i int, before float64) {
 	cs := t.cs
 	if 2*rank <= t.weight {
-		for i < len(cs)-1 && before+cs[i].weight < rank {
-			before += cs[i].weight
+		for i < len(cs)-1 && before+cs[i].weight() < rank {
+			before += cs[i].weight()
 			i++
 		}
 		return i, before
 	}
 	before = t.weight
 	for i = len(cs) - 1; ; i-- {
-		if before -= cs[i].weight; before < rank || i == 0 {
+		if before -= cs[i].weight(); before < rank || i == 0 {
 			return i, before
 		}
 	}
@@ -66,7 +66,7 @@ func (t *TDigest) alone(i int) bool {
 		below = above
 	}
 	for _, c := range below {
-		if c.weight != 1 {
+		if c.mixed() {
 			return false
 		}
 	}
@@ -75,28 +75,39 @@ func (t *TDigest) alone(i int) bool {
 
 // orderStatistic returns the value of a rank inside centroid i, before which
 // lies that weight. Values are taken to be spread evenly between the middles of
-// neighbouring centroids, but for those that recur.
+// neighbouring centroids, but for values that recur.
 func (t *TDigest) orderStatistic(i int, before, rank float64) Estimate {
 	cs, c := t.cs, t.cs[i]
-	if !t.inexact || c.weight == 1 && t.alone(i) {
+	margin := t.margin(rank)
+	switch {
+	case rank == 1:
+		return exactly(t.min)
+	case rank == t.weight:
+		return exactly(t.max)
+	case !t.inexact || margin == 0 && t.alone(i):
 		return exactly(c.mean)
 	}
-	margin := t.margin(rank)
 	e := Estimate{Value: c.mean, Lower: t.valueBelow(i, before, rank-margin), Upper: t.valueAbove(i, before, rank+margin)}
-	if c.oneValue() {
+	if !c.mixed() {
 		return e
 	}
 	at := rank - 0.5 // the middle of that value's share
-	if middle := before + c.weight/2; at < middle {
+	if middle := before + c.weight()/2; at < middle {
 		left, leftMiddle := t.min, 0.0
 		if i > 0 {
-			left, leftMiddle = cs[i-1].mean, before-cs[i-1].weight/2
+			left, leftMiddle = cs[i-1].mean, before
+			if cs[i-1].mixed() {
+				leftMiddle -= cs[i-1].weight() / 2
+			}
 		}
 		e.Value = between(left, c.mean, (at-leftMiddle)/(middle-leftMiddle))
 	} else {
 		right, rightMiddle := t.max, t.weight
 		if i+1 < len(cs) {
-			right, rightMiddle = cs[i+1].mean, before+c.weight+cs[i+1].weight/2
+			right, rightMiddle = cs[i+1].mean, before+c.weight()
+			if cs[i+1].mixed() {
+				rightMiddle += cs[i+1].weight() / 2
+			}
 		}
 		e.Value = between(c.mean, right, (at-middle)/(rightMiddle-middle))
 	}
@@ -124,7 +135,7 @@ func (t *TDigest) margin(rank float64) float64 {
 // centroid, or of the one before centroid i if it is that or a later one.
 func (t *TDigest) valueBelow(i int, before, rank float64) float64 {
 	for i--; i >= 0; i-- {
-		if before -= t.cs[i].weight; before < rank {
+		if before -= t.cs[i].weight(); before < rank {
 			return t.cs[i].mean
 		}
 	}
@@ -133,9 +144,9 @@ func (t *TDigest) valueBelow(i int, before, rank float64) float64 {
 
 // valueAbove is valueBelow's opposite.
 func (t *TDigest) valueAbove(i int, before, rank float64) float64 {
-	before += t.cs[i].weight
+	before += t.cs[i].weight()
 	for i++; i < len(t.cs); i++ {
-		if before += t.cs[i].weight; before >= rank {
+		if before += t.cs[i].weight(); before >= rank {
 			return t.cs[i].mean
 		}
 	}
@@ -157,11 +168,12 @@ func (t *TDigest) Rank(x, confidence float64) Estimate {
 	cs := t.cs
 	before, i, alone := 0.0, 0, true // centroids before i have a mean of at most x
 	for i < len(cs) && cs[i].mean <= x {
-		alone = alone && cs[i].weight == 1
-		before += cs[i].weight
+		alone = alone && !cs[i].mixed()
+		before += cs[i].weight()
 		i++
 	}
-	if !t.inexact || alone && (i == len(cs) || cs[i].weight == 1) {
+	margin := t.margin(before)
+	if !t.inexact || margin == 0 && alone && (i == len(cs) || !cs[i].mixed()) {
 		return exactly(before / t.weight)
 	}
 	left, leftMiddle := t.min, 0.0
@@ -169,19 +181,18 @@ func (t *TDigest) Rank(x, confidence float64) Estimate {
 	lower, upper := before, before
 	if i > 0 {
 		left, leftMiddle = cs[i-1].mean, before
-		if !cs[i-1].oneValue() {
-			lower -= cs[i-1].weight
-			leftMiddle -= cs[i-1].weight / 2
+		if cs[i-1].mixed() {
+			lower -= cs[i-1].weight()
+			leftMiddle -= cs[i-1].weight() / 2
 		}
 	}
 	if i < len(cs) {
 		right, rightMiddle = cs[i].mean, before
-		if !cs[i].oneValue() {
-			upper += cs[i].weight
-			rightMiddle += cs[i].weight / 2
+		if cs[i].mixed() {
+			upper += cs[i].weight()
+			rightMiddle += cs[i].weight() / 2
 		}
 	}
-	margin := t.margin(before)
 	lower, upper = lower-margin, upper+margin
 	value := leftMiddle
 	if right > left {

@@ -179,7 +179,7 @@ func readRawValues(k Kind, r *reader, dst []centroid, n int) ([]centroid, uint64
 		if w == 0 || w > maxWeight {
 			return dst, 0, corrupt(k, "weight %d of value %d", w, i)
 		}
-		dst[first+i].weight = float64(w)
+		dst[first+i].signed = float64(w)
 		total += w
 	}
 	if r.failed || total > maxWeight {
