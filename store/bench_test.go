@@ -83,7 +83,19 @@ func BenchmarkSegmentRead(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/cell")
 		})
 	}
-	b.Run("open", func(b *testing.B) {
+	small := storetest.Cells(rand.New(rand.NewPCG(1, 2)), stream, storetest.Workload{Series: 500, Windows: 2, Events: 15, Start: 1e18})
+	flush := store.SegmentName(stream.Name, "0", 1)
+	if err := directory.Put(context.Background(), flush, encode(b, stream, metaOf(stream, "0", 1, 2), small)); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("open a flush of 1000 cells", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := store.OpenSegment(context.Background(), directory, flush); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("open 15 row groups", func(b *testing.B) {
 		for b.Loop() {
 			if _, err := store.OpenSegment(context.Background(), directory, name); err != nil {
 				b.Fatal(err)

@@ -62,7 +62,7 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	for i := range data {
 		flip(8*i + rng.IntN(8))
 	}
-	for range 5000 {
+	for range 2000 {
 		flip(rng.IntN(8 * len(data)))
 	}
 }
@@ -94,7 +94,7 @@ func TestMutilationsAreFound(t *testing.T) {
 	if len(data) < 1<<20 {
 		t.Fatalf("%d bytes are too few", len(data))
 	}
-	for range 300 {
+	for range 150 {
 		spoiled := slices.Clone(data)
 		at, n := rng.IntN(len(data)), 1+rng.IntN(100_000)
 		end := min(at+n, len(data))

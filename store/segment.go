@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // Segment is a segment opened for reading: its end is read and checked, its
@@ -132,17 +134,14 @@ func checkName(name string, m *SegmentMeta) error {
 
 // checkColumns compares what is stored with the definition.
 func (s *Segment) checkColumns() error {
-	stored := s.file.Schema().Columns()
-	if len(stored) != len(s.columns) {
-		return damaged("%d columns, its definition has %d", len(stored), len(s.columns))
+	stored := s.file.Metadata().Schema
+	if len(stored) != 1+len(s.columns) {
+		return damaged("%d columns, its definition has %d", len(stored)-1, len(s.columns))
 	}
 	for i := range s.columns {
-		if len(stored[i]) != 1 || stored[i][0] != s.columns[i].name {
-			return damaged("column %q in the place of %q", stored[i], s.columns[i].name)
-		}
-		leaf, _ := s.file.Schema().Lookup(s.columns[i].name)
-		if kind := leaf.Node.Type().Kind(); int32(kind) != int32(s.columns[i].physical()) || !leaf.Node.Required() {
-			return damaged("%v is %v", &s.columns[i], leaf.Node)
+		want, got := &s.columns[i], &stored[1+i]
+		if got.Name != want.name || got.Type != thrift.New(want.physical()) || got.RepetitionType != thrift.New(format.Required) {
+			return damaged("column %q, %v, in the place of %v", got.Name, got.Type.V, want)
 		}
 	}
 	return nil

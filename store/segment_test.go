@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/parquet-go/parquet-go"
 	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/store"
 	"github.com/weir-stream/weir/store/storetest"
@@ -380,5 +381,60 @@ func TestEncodeRefusesDisorder(t *testing.T) {
 	twice := func(yield func(*weir.Cells) bool) { _ = yield(good()) && yield(good()) }
 	if _, err := store.EncodeSegment(stream, metaOf(stream, "0", 0, 1), twice); err == nil {
 		t.Error("the same cells were encoded twice")
+	}
+}
+
+// A segment is an ordinary Parquet file to others: the library's own reader
+// stands for them here, with page checksums, offset index and all columns.
+func TestOtherReadersReadSegments(t *testing.T) {
+	stream := flights()
+	cells := storetest.Cells(seeded(t), stream, storetest.Workload{Series: 200, Windows: 60, Events: 3, Start: 1e18})
+	meta := metaOf(stream, "0", 0, 1)
+	data := encode(t, stream, meta, cells)
+	file, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, ok := file.Lookup("weir"); !ok || !strings.Contains(text, meta.ID) {
+		t.Errorf("the metadata is %q", text)
+	}
+	if len(file.RowGroups()) != 2 {
+		t.Errorf("%d row groups", len(file.RowGroups()))
+	}
+	type row struct {
+		Window   int64   `parquet:"window,timestamp(nanosecond)"`
+		Origin   string  `parquet:"origin"`
+		Count    int64   `parquet:"count"`
+		Sum      float64 `parquet:"distance_sum"`
+		P50      float64 `parquet:"delay_p50"`
+		P99      float64 `parquet:"delay_p99"`
+		Digest   []byte  `parquet:"delay_tdigest"`
+		Distinct float64 `parquet:"destination_distinct"`
+		Top      []byte  `parquet:"destination_top"`
+		Bucketed float64 `parquet:"taxi_p99"`
+	}
+	rows := make([]row, file.NumRows())
+	reader := parquet.NewGenericReader[row](file)
+	defer reader.Close()
+	if n, err := reader.Read(rows); n != len(rows) {
+		t.Fatalf("%d rows, %v", n, err)
+	}
+	at := 0
+	for s, dims := range cells.Series {
+		for i := cells.Starts[s]; i < cells.Starts[s+1]; i++ {
+			r := rows[at]
+			at++
+			if r.Window != cells.Window[i] || r.Origin != dims[0] || r.Count != cells.Count[i] || r.Sum != cells.Measures[4].Sum[i] ||
+				!bytes.Equal(r.Digest, cells.Measures[0].Sketch[i]) || !bytes.Equal(r.Top, cells.Measures[2].Sketch[i]) {
+				t.Fatalf("row %d is %+v", i, r)
+			}
+			delay, taxi := &cells.Measures[0], &cells.Measures[5]
+			if r.P50 < delay.Min[i] || r.P50 > delay.Max[i] || r.P99 < r.P50 || r.P99 > delay.Max[i] || r.Distinct < 1 || r.Distinct > 3 {
+				t.Fatalf("row %d is %+v", i, r)
+			}
+			if r.Bucketed > 1.03*taxi.Max[i] || r.Bucketed < 0.5*taxi.Min[i] {
+				t.Fatalf("row %d is %+v", i, r)
+			}
+		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 // A failing world prints its seed; WEIR_SEED=… runs the same ones again.
 func TestChainsUnderFaults(t *testing.T) {
 	rng := seeded(t)
-	worlds, steps := 60, 200
+	worlds, steps := 40, 200
 	if testing.Short() {
 		worlds = 10
 	}
