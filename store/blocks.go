@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,7 @@ const gapWorthReading = 32 << 10
 
 // load fetches the blocks of all extents, in as few reads as are sensible.
 func (r *checked) load(extents []extent) error {
-	slices.SortFunc(extents, func(a, b extent) int { return int(min(max(a.start-b.start, -1), 1)) })
+	slices.SortFunc(extents, func(a, b extent) int { return cmp.Compare(a.start, b.start) })
 	var joined []extent
 	for _, e := range extents {
 		if e.start < 0 || e.end > r.end.dataBytes || e.start > e.end {

@@ -26,11 +26,19 @@ type Catalog struct {
 	opened  *segmentCache
 	current atomic.Pointer[Snapshot] // replaced only by who holds turn
 
+	definition     Definition // of the stream as it is now
+	definitionHash string
+
 	turn     chan struct{} // a semaphore of one, so that waiting ends with the context
 	mu       sync.Mutex
-	begun    uint64 // refreshes begun; guarded by mu
-	finished uint64 // the newest of those that finished; guarded by mu
+	begun    uint64                // refreshes begun; guarded by mu
+	finished uint64                // the newest of those that finished; guarded by mu
+	defined  map[string]Definition // by hash, at most maxDefined: segments share them; guarded by mu
 }
+
+// maxDefined bounds the definitions that are shared. There are as many as the
+// stream was changed; beyond the bound, sharing begins anew.
+const maxDefined = 64
 
 // NewCatalog returns a catalog that has seen nothing yet.
 func NewCatalog(bucket Bucket, stream *weir.Stream, log *slog.Logger) *Catalog {
@@ -41,7 +49,11 @@ func NewCatalog(bucket Bucket, stream *weir.Stream, log *slog.Logger) *Catalog {
 		now:    time.Now,
 		opened: newSegmentCache(openedBytes),
 		turn:   make(chan struct{}, 1),
+
+		definition: DefinitionOf(stream),
+		defined:    make(map[string]Definition),
 	}
+	c.definitionHash = c.definition.Hash()
 	c.current.Store(&Snapshot{})
 	return c
 }
@@ -155,8 +167,24 @@ func (c *Catalog) readRef(ctx context.Context, name string) (*SegmentRef, error)
 	if err != nil {
 		return nil, err
 	}
+	s.meta.Definition = c.share(&s.meta)
 	c.opened.add(s)
 	return &SegmentRef{Name: name, Size: s.size, Meta: s.meta}, nil
+}
+
+// share returns the definition of a segment, in memory that others use too.
+func (c *Catalog) share(m *SegmentMeta) Definition {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.defined[m.Hash]
+	if !ok {
+		if len(c.defined) >= maxDefined {
+			clear(c.defined)
+		}
+		d = m.Definition
+		c.defined[m.Hash] = d
+	}
+	return d
 }
 
 // adopt adds what a writer found or put at the end of a chain, so that the next
@@ -200,7 +228,7 @@ func (c *Catalog) quarantine(ctx context.Context, ref *SegmentRef, reason error)
 	if !found {
 		return nil // somebody else was faster
 	}
-	c.log.Error("a segment is left out of answers", "reason", reason, "segment", ref.Name)
+	c.logLost(ref.Name, GapDamaged, reason.Error())
 	changed := snapshot.with(next)
 	changed.Quarantined = append(changed.Quarantined[:len(changed.Quarantined):len(changed.Quarantined)], Quarantined{
 		Name: ref.Name, Partition: ref.Meta.Partition, From: ref.Meta.From, To: ref.Meta.To,
@@ -208,6 +236,10 @@ func (c *Catalog) quarantine(ctx context.Context, ref *SegmentRef, reason error)
 	})
 	c.current.Store(changed)
 	return nil
+}
+
+func (c *Catalog) logLost(name string, reason GapReason, detail string) {
+	c.log.Error("a segment is left out of answers", "segment", name, "reason", reason, "detail", detail)
 }
 
 // behindFrontier reports whether the newest manifest speaks for the offset.

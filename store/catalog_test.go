@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
 	"sync"
@@ -272,7 +274,10 @@ func TestQuarantine(t *testing.T) {
 // and nobody goes on silently.
 func TestBrokenEnd(t *testing.T) {
 	bucket := new(storetest.Memory)
-	reader := chainOf(t, bucket, "0", 3)
+	chainOf(t, bucket, "0", 3)
+	var logged bytes.Buffer
+	reader := newNode(bucket, "0", "reader")
+	reader.catalog = store.NewCatalog(reader.Faults, offsetsStream(), slog.New(slog.NewTextHandler(&logged, nil)))
 	last := store.SegmentName("s", "0", 20)
 	whole, err := bucket.Read(context.Background(), last)
 	if err != nil {
@@ -291,6 +296,9 @@ func TestBrokenEnd(t *testing.T) {
 		if g := chain.Gaps[0]; g.From != 20 || g.To != math.MaxInt64 || !g.Meets(25, 26) {
 			t.Errorf("%+v", g)
 		}
+	}
+	if n := strings.Count(logged.String(), "left out of answers"); n != 1 {
+		t.Errorf("it was logged %d times:\n%s", n, &logged)
 	}
 	owner := newNode(bucket, "0", "owner")
 	if _, err := owner.writer.Takeover(context.Background()); !errors.Is(err, store.ErrDamaged) || !strings.Contains(err.Error(), last) {
@@ -311,6 +319,32 @@ func TestBrokenEnd(t *testing.T) {
 		owner.append(t, "log", 40)
 		newNode(bucket, "0", "new").mustCount(t, "log", 40)
 	})
+}
+
+// The head of a gap segment is all there is to it.
+func TestDamagedGap(t *testing.T) {
+	bucket := new(storetest.Memory)
+	reader := chainOf(t, bucket, "0", 1)
+	owner := newNode(bucket, "0", "owner")
+	at := owner.takeover(t)
+	if _, _, err := owner.writer.Append(context.Background(), gapTo(at, "log", 0, 15, store.GapRetention)); err != nil {
+		t.Fatal(err)
+	}
+	owner.append(t, "log", 20)
+	name := store.SegmentName("s", "0", 10)
+	data, err := bucket.Read(context.Background(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bucket.Overwrite(name, data[:len(data)-1])
+	snapshot, events, err := counted(context.Background(), reader.catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := store.Gap{Partition: "0", From: 10, To: 15, Reason: store.GapRetention, Since: 10, Until: 1000}
+	if gaps := snapshot.Gaps(); len(events) != 15 || len(gaps) != 1 || gaps[0] != want || len(snapshot.Quarantined) != 1 {
+		t.Errorf("%d events, gaps %+v, quarantined %+v", len(events), gaps, snapshot.Quarantined)
+	}
 }
 
 // A segment is gone though no manifest says so.

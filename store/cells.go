@@ -1,12 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/weir-stream/weir"
@@ -324,7 +324,7 @@ func sortSeries(c *weir.Cells) {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return slices.CompareFunc(c.Series[a], c.Series[b], strings.Compare) })
+	slices.SortStableFunc(order, func(a, b int) int { return slices.Compare(c.Series[a], c.Series[b]) })
 	rank := make([]int, len(c.Series))
 	var series [][]string
 	for _, s := range order {
@@ -334,10 +334,7 @@ func sortSeries(c *weir.Cells) {
 		rank[s] = len(series) - 1
 	}
 	slices.SortStableFunc(rows, func(a, b int) int {
-		if ra, rb := rank[of[a]], rank[of[b]]; ra != rb {
-			return ra - rb
-		}
-		return int(min(max(c.Window[a]-c.Window[b], -1), 1))
+		return cmp.Or(cmp.Compare(rank[of[a]], rank[of[b]]), cmp.Compare(c.Window[a], c.Window[b]))
 	})
 	starts := make([]int, 0, len(series)+1)
 	for i, row := range rows {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -108,7 +109,8 @@ func (d *Directory) put(ctx context.Context, name string, data []byte) error {
 // writeTemporary returns a synced, locked file of the data. It may return both
 // a file and an error.
 func (d *Directory) writeTemporary(data []byte) (*os.File, error) {
-	f, err := os.CreateTemp(filepath.Join(d.root, temporaryFolder), "put-")
+	path := filepath.Join(d.root, temporaryFolder, "put-"+rand.Text())
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ func EncodeSegment(stream *weir.Stream, meta SegmentMeta, cells iter.Seq[*weir.C
 	if err := meta.validate(); err != nil {
 		return nil, fmt.Errorf("encode segment: %w", err)
 	}
+	meta.Hash = meta.Definition.Hash()
 	text, err := json.Marshal(&meta)
 	if err != nil {
 		return nil, fmt.Errorf("encode segment: metadata: %w", err)

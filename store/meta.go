@@ -27,6 +27,7 @@ type SegmentMeta struct {
 	ID         string     `json:"id"` // random; two segments of one name differ in it
 	Stream     string     `json:"stream"`
 	Definition Definition `json:"definition"`
+	Hash       string     `json:"definition_hash"` // of the definition; EncodeSegment sets it
 	Partition  string     `json:"partition"`
 
 	From      int64  `json:"from"`

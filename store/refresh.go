@@ -57,8 +57,8 @@ func (c *Catalog) refresh(ctx context.Context) (*Snapshot, error) {
 			return nil, err
 		}
 		if newest == manifest.number() {
-			for _, what := range lost {
-				c.log.Error("a segment is left out of answers", what...)
+			for _, g := range lost {
+				c.logLost(SegmentName(c.stream.Name, g.Partition, g.From), g.Reason, g.Detail)
 			}
 			snapshot.Taken = taken
 			return snapshot, nil
@@ -93,7 +93,7 @@ func (c *Catalog) manifest(ctx context.Context) (*Manifest, error) {
 
 // walkAll walks the chains of all partitions: those listed, those known, and
 // those in the manifest.
-func (c *Catalog) walkAll(ctx context.Context, m *Manifest) (snapshot *Snapshot, lost [][]any, err error) {
+func (c *Catalog) walkAll(ctx context.Context, m *Manifest) (snapshot *Snapshot, lost []Gap, err error) {
 	partitions := make(map[string]bool)
 	listed, err := listEscaped(ctx, c.bucket, segmentsFolder(c.stream.Name))
 	if err != nil {
@@ -118,8 +118,8 @@ func (c *Catalog) walkAll(ctx context.Context, m *Manifest) (snapshot *Snapshot,
 	group.SetLimit(walkers)
 	for p := range partitions {
 		group.Go(func() error {
-			w := walk{catalog: c, partition: p, manifest: m}
-			chain, err := w.run(ctx, last)
+			w := walk{catalog: c, partition: p, manifest: m, last: last}
+			chain, err := w.run(ctx)
 			if err != nil {
 				return err
 			}

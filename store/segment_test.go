@@ -57,9 +57,10 @@ func flights() *weir.Stream {
 
 // metaOf is the metadata of a segment of some cells.
 func metaOf(stream *weir.Stream, partition string, from, to int64) store.SegmentMeta {
+	definition := store.DefinitionOf(stream)
 	return store.SegmentMeta{
 		Format: 1, ID: fmt.Sprintf("id-%s-%d", partition, from), Stream: stream.Name,
-		Definition: store.DefinitionOf(stream), Partition: partition,
+		Definition: definition, Hash: definition.Hash(), Partition: partition,
 		From: from, To: to, Log: "log", Watermark: to, Events: to - from,
 	}
 }
@@ -378,7 +379,13 @@ func TestEncodeRefusesDisorder(t *testing.T) {
 			t.Errorf("cells with a wrong %s were encoded", name)
 		}
 	}
-	twice := func(yield func(*weir.Cells) bool) { _ = yield(good()) && yield(good()) }
+	twice := func(yield func(*weir.Cells) bool) {
+		for range 2 {
+			if !yield(good()) {
+				return
+			}
+		}
+	}
 	if _, err := store.EncodeSegment(stream, metaOf(stream, "0", 0, 1), twice); err == nil {
 		t.Error("the same cells were encoded twice")
 	}

@@ -195,11 +195,8 @@ func (c *Chain) advance(m *SegmentMeta) {
 // add appends a segment that can be read. The slices of older snapshots stay
 // as they are: only the newest chain of a partition is ever added to.
 func (c *Chain) add(ref *SegmentRef) {
-	if gap := ref.Meta.Gap; gap != nil {
-		c.Gaps = append(c.Gaps, Gap{
-			Partition: c.Partition, From: ref.Meta.From, To: ref.Meta.To, Reason: gap.Reason,
-			Since: gap.WatermarkBefore, Until: gap.Noticed.UnixNano(),
-		})
+	if ref.Meta.Gap != nil {
+		c.Gaps = append(c.Gaps, ref.Meta.gap())
 	} else {
 		c.Segments = append(c.Segments, ref)
 	}
@@ -207,11 +204,22 @@ func (c *Chain) add(ref *SegmentRef) {
 }
 
 // damagedGap stands for a damaged segment whose metadata is known: its events
-// lie between its own event times.
+// lie between its own event times. A gap stays what it was.
 func damagedGap(m *SegmentMeta, reason string) Gap {
+	if m.Gap != nil {
+		return m.gap()
+	}
 	return Gap{
 		Partition: m.Partition, From: m.From, To: m.To, Reason: GapDamaged, Detail: reason,
 		Since: m.MinTime, Until: m.MaxTime,
+	}
+}
+
+// gap is what a gap segment says.
+func (m *SegmentMeta) gap() Gap {
+	return Gap{
+		Partition: m.Partition, From: m.From, To: m.To, Reason: m.Gap.Reason,
+		Since: m.Gap.WatermarkBefore, Until: m.Gap.Noticed.UnixNano(),
 	}
 }
 

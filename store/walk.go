@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,13 +14,14 @@ type walk struct {
 	catalog   *Catalog
 	partition string
 	manifest  *Manifest
+	last      *Snapshot
 
 	quarantined []Quarantined
-	lost        [][]any // what was found lost or damaged, each as the arguments of a log entry
+	lost        []Gap // found by this walk
 }
 
-func (w *walk) run(ctx context.Context, last *Snapshot) (Chain, error) {
-	chain, fresh, err := w.begin(last)
+func (w *walk) run(ctx context.Context) (Chain, error) {
+	chain, fresh, err := w.begin()
 	if err != nil {
 		return Chain{}, err
 	}
@@ -63,7 +65,7 @@ func (w *walk) run(ctx context.Context, last *Snapshot) (Chain, error) {
 		}
 		break
 	}
-	if shown := last.Chain(w.partition); shown != nil && chain.End < shown.End {
+	if shown := w.last.Chain(w.partition); shown != nil && chain.End < shown.End {
 		return Chain{}, fmt.Errorf("%w: the chain of partition %q ends at %d, it had reached %d", ErrWentBack, w.partition, chain.End, shown.End)
 	}
 	return chain, nil
@@ -71,8 +73,8 @@ func (w *walk) run(ctx context.Context, last *Snapshot) (Chain, error) {
 
 // begin returns the chain as far as it is known. It is fresh if it is not known
 // at all.
-func (w *walk) begin(last *Snapshot) (chain Chain, fresh bool, err error) {
-	known := last.Chain(w.partition)
+func (w *walk) begin() (chain Chain, fresh bool, err error) {
+	known := w.last.Chain(w.partition)
 	if known == nil {
 		return newChain(w.partition, w.manifest), true, nil
 	}
@@ -91,7 +93,7 @@ func (w *walk) begin(last *Snapshot) (chain Chain, fresh bool, err error) {
 				w.manifest.number(), w.partition, w.manifest.Partitions[w.partition], at)
 		}
 	}
-	for _, q := range last.Quarantined {
+	for _, q := range w.last.Quarantined {
 		// What broke the chain is looked at again; the rest is known.
 		if q.Partition == w.partition && q.From >= chain.Frontier && q.From < chain.End {
 			w.quarantined = append(w.quarantined, q)
@@ -144,11 +146,10 @@ func (c *Chain) accepts(m *SegmentMeta) error {
 func (w *walk) passDamage(ctx context.Context, chain *Chain, name string, reason error) (bool, error) {
 	q := Quarantined{Name: name, Partition: w.partition, From: chain.End, To: unknownOffset, Reason: reason.Error(), Noticed: w.catalog.now()}
 	defer func() { w.quarantined = append(w.quarantined, q) }()
-	w.lost = append(w.lost, []any{"reason", reason, "segment", name})
 	meta, err := rescueMeta(ctx, w.catalog.bucket, name)
 	if err == nil && chain.accepts(meta) == nil {
 		q.To = meta.To
-		chain.Gaps = append(chain.Gaps, damagedGap(meta, reason.Error()))
+		w.skip(chain, damagedGap(meta, reason.Error()))
 		chain.advance(meta)
 		return true, nil
 	}
@@ -164,13 +165,13 @@ func (w *walk) passDamage(ctx context.Context, chain *Chain, name string, reason
 		return false, err
 	}
 	if len(listed) == 0 {
-		chain.Gaps = append(chain.Gaps, gap)
+		w.skip(chain, gap)
 		chain.Broken = fmt.Errorf("the chain ends in a segment that cannot be read, and nothing says how far it goes: "+
 			"restore it, or move it away to have its events read again where the log still holds them: %w", reason)
 		return false, nil
 	}
 	q.To, gap.To = listed[0], listed[0]
-	chain.Gaps = append(chain.Gaps, gap)
+	w.skip(chain, gap)
 	chain.End = listed[0]
 	return true, nil
 }
@@ -187,14 +188,25 @@ func (w *walk) passHole(chain *Chain, listed []int64) (bool, error) {
 	case i == len(listed):
 		return false, nil // this is the end
 	}
-	gap := Gap{
+	w.skip(chain, Gap{
 		Partition: w.partition, From: chain.End, To: listed[i], Reason: GapMissing,
 		Since: chain.Watermark, Until: w.catalog.now().UnixNano(),
-	}
-	w.lost = append(w.lost, []any{"reason", GapMissing, "segment", SegmentName(w.catalog.stream.Name, w.partition, gap.From)})
-	chain.Gaps = append(chain.Gaps, gap)
-	chain.End = gap.To
+	})
+	chain.End = listed[i]
 	return true, nil
+}
+
+// skip appends a gap in the place of a segment, to be logged if it is new.
+func (w *walk) skip(chain *Chain, gap Gap) {
+	chain.Gaps = append(chain.Gaps, gap)
+	if known := w.last.Chain(w.partition); known != nil {
+		for _, g := range known.Gaps {
+			if g.From == gap.From && g.Reason == gap.Reason {
+				return
+			}
+		}
+	}
+	w.lost = append(w.lost, gap)
 }
 
 // without returns the chain with a gap in the place of a segment.
@@ -205,7 +217,7 @@ func (c *Chain) without(ref *SegmentRef, reason string) (Chain, bool) {
 	}
 	next := *c
 	next.Segments = slices.Delete(slices.Clone(c.Segments), i, i+1)
-	at, _ := slices.BinarySearchFunc(c.Gaps, ref.Meta.From, func(g Gap, from int64) int { return int(min(max(g.From-from, -1), 1)) })
+	at, _ := slices.BinarySearchFunc(c.Gaps, ref.Meta.From, func(g Gap, from int64) int { return cmp.Compare(g.From, from) })
 	next.Gaps = slices.Insert(slices.Clone(c.Gaps), at, damagedGap(&ref.Meta, reason))
 	return next, true
 }

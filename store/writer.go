@@ -103,7 +103,8 @@ func (w *Writer) Takeover(ctx context.Context) (Position, error) {
 // otherwise everything in memory must be dropped, and the log be read from the
 // returned position. A draft that is not at the writer's position is refused.
 //
-// Append tries until it knows what is stored or the context ends.
+// Append tries until it knows what is stored or the context ends. After an error
+// that is not ErrUnsettled the writer must take over again.
 func (w *Writer) Append(ctx context.Context, draft Draft) (Position, bool, error) {
 	if err := w.check(&draft.Meta); err != nil {
 		return w.position, false, fmt.Errorf("append to partition %s: %w", w.partition, err)
@@ -111,8 +112,8 @@ func (w *Writer) Append(ctx context.Context, draft Draft) (Position, bool, error
 	stream := w.catalog.stream
 	meta := draft.Meta
 	meta.Format, meta.ID, meta.Stream, meta.Partition = formatVersion, newID(), stream.Name, w.partition
-	meta.Definition = DefinitionOf(stream)
-	meta.Writer, meta.Written = w.name, w.catalog.now()
+	meta.Definition, meta.Hash = w.catalog.definition, w.catalog.definitionHash
+	meta.Writer, meta.Written = w.name, w.catalog.now().UTC()
 	data, err := EncodeSegment(stream, meta, draft.Cells)
 	if err != nil {
 		return w.position, false, fmt.Errorf("append to partition %s: %w", w.partition, err)
