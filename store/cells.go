@@ -76,7 +76,10 @@ type cellReader struct {
 	stored        []int   // columns of the segment's dimensions
 	dimensions    []int   // column of each of the stream's dimensions, -1 where it has none
 	measures      [][]int // columns of each of the stream's measures that is read: numbers, then the sketch
-	joins         bool    // a stored dimension is left out
+	joins         bool    // a stored dimension is left out, or the order of series is another
+
+	asked  []string // the series that Match was asked about last
+	answer bool
 
 	needed []int // columns of cells, without window and dimensions
 	ranges []rowRange
@@ -304,11 +307,22 @@ func (r *cellReader) readSeries(g *groupReader) ([]seriesRun, error) {
 			}
 			dims[d] = c.values[at[j]]
 		}
-		if r.sel.Match == nil || r.sel.Match(dims) {
+		if r.matches(dims) {
 			selected = append(selected, seriesRun{rowRange: rowRange{lo, hi}, dims: dims})
 		}
 	}
 	return selected, nil
+}
+
+// matches asks once for each series, also where it goes on in the next row group.
+func (r *cellReader) matches(dims []string) bool {
+	if r.sel.Match == nil {
+		return true
+	}
+	if r.asked == nil || !slices.Equal(r.asked, dims) {
+		r.asked, r.answer = dims, r.sel.Match(dims)
+	}
+	return r.answer
 }
 
 // sortSeries puts the runs of one series together and all into order.

@@ -236,11 +236,23 @@ func TestCellsAreSelected(t *testing.T) {
 			wanted := cells.Series[rng.IntN(len(cells.Series))]
 			sel.Match = func(dims []string) bool { return slices.Equal(dims, wanted) }
 		}
+		want := pick(cells, sel)
+		if match := sel.Match; match != nil {
+			asked := make(map[string]bool)
+			sel.Match = func(dims []string) bool {
+				if key := strings.Join(dims, "|"); asked[key] {
+					t.Fatalf("asked twice about %q", dims)
+				} else {
+					asked[key] = true
+				}
+				return match(dims)
+			}
+		}
 		got, err := segment.Cells(context.Background(), stream, sel)
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustEqual(t, pick(cells, sel), got)
+		mustEqual(t, want, got)
 	}
 }
 
