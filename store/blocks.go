@@ -32,14 +32,18 @@ type region struct {
 // extent is a range of bytes.
 type extent struct{ start, end int64 }
 
-// gapWorthReading is how far apart extents may be to be fetched at once: a
-// request costs more than reading this much.
+// gapWorthReading is how far apart extents of a file may be to be fetched at
+// once: reading this much is cheaper than another read.
 const gapWorthReading = 32 << 10
 
 // load fetches the blocks of all extents, in as few reads as are sensible.
 func (r *checked) load(extents []extent) error {
 	slices.SortFunc(extents, func(a, b extent) int { return cmp.Compare(a.start, b.start) })
 	var joined []extent
+	gap := int64(gapWorthReading)
+	if distant, ok := r.object.(Distant); ok {
+		gap = distant.RequestBytes()
+	}
 	for _, e := range extents {
 		if e.start < 0 || e.end > r.end.dataBytes || e.start > e.end {
 			return damaged("bytes [%d, %d) are outside of its data", e.start, e.end)
@@ -51,7 +55,7 @@ func (r *checked) load(extents []extent) error {
 		if r.has(e) {
 			continue
 		}
-		if n := len(joined); n > 0 && e.start <= joined[n-1].end+gapWorthReading {
+		if n := len(joined); n > 0 && e.start <= joined[n-1].end+gap {
 			joined[n-1].end = max(joined[n-1].end, e.end)
 			continue
 		}
@@ -80,6 +84,9 @@ func (r *checked) fetch(e extent) error {
 		want := r.end.sums[at/blockBytes]
 		if xxh3.Hash(block) == want {
 			continue
+		}
+		if cached, ok := r.object.(Cached); ok {
+			cached.Forget(at, int64(len(block)))
 		}
 		if err := r.readFull(block, at); err != nil {
 			return err

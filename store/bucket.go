@@ -55,6 +55,30 @@ type Object interface {
 	Size() int64
 }
 
+// Reopener is an Object that holds nothing which has to be closed. Where it was
+// closed, Reopen returns it for more reads, under another context, without
+// asking the bucket: the object that was opened is meant, whatever stands under
+// its name by now.
+type Reopener interface {
+	Object
+	Reopen(ctx context.Context) Object
+}
+
+// Distant is an Object each of whose reads is a request over a network.
+// RequestBytes says how many bytes are read in the time that a request takes:
+// what lies nearer together is better read at once.
+type Distant interface {
+	Object
+	RequestBytes() int64
+}
+
+// Cached is an Object that may be read from a cache. Forget makes the next read
+// of the bytes come from the bucket: they were found to be damaged.
+type Cached interface {
+	Object
+	Forget(offset, length int64)
+}
+
 // Syncer is a bucket in which an object can be read before it is durable: one
 // that was put by a process which died before its last fsync. Whoever is going
 // to build on an object that it did not put calls Sync first.
@@ -78,7 +102,7 @@ const probeFolder = "~probe" // not a name that escape writes
 // condition. It tries a small object and one large enough to be sent in parts,
 // and leaves nothing behind.
 func Probe(ctx context.Context, bucket Bucket) error {
-	const partsBytes = 12 << 20
+	const partsBytes = 17 << 20 // S3's client sends parts from 16 MiB on, others sooner
 	for _, size := range []int{64, partsBytes} {
 		if err := probe(ctx, bucket, size); err != nil {
 			return fmt.Errorf("probe the store with an object of %d bytes: %w", size, err)

@@ -29,6 +29,13 @@ type opener interface {
 	Open(ctx context.Context, name string) (Object, error)
 }
 
+// reopened is a bucket of one object that was opened before.
+type reopened struct{ object Reopener }
+
+func (r reopened) Open(ctx context.Context, _ string) (Object, error) {
+	return r.object.Reopen(ctx), nil
+}
+
 // firstRead is how much of the end of a segment is read at first. The end of a
 // flush of ten thousand cells of four measures has about 5 KiB.
 const firstRead = 32 << 10
@@ -42,6 +49,9 @@ func OpenSegment(ctx context.Context, bucket Bucket, name string) (*Segment, err
 	}
 	defer object.Close()
 	s := &Segment{bucket: bucket, name: name, size: object.Size()}
+	if again, ok := object.(Reopener); ok {
+		s.bucket = reopened{again}
+	}
 	if err := s.open(object); err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", name, err)
 	}
