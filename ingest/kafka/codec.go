@@ -18,7 +18,7 @@ import (
 type codec uint8
 
 const (
-	plain codec = iota
+	uncompressed codec = iota
 	gzipped
 	snappy
 	lz4ed
@@ -40,7 +40,7 @@ var errTooLarge = fmt.Errorf("more than %d MiB", maxBatchBytes>>20)
 // inflate appends to dst what src holds.
 func (c *codecs) inflate(dst, src []byte, how codec) ([]byte, error) {
 	switch how {
-	case plain:
+	case uncompressed:
 		return append(dst, src...), nil
 	case gzipped:
 		if c.gzip == nil {
