@@ -29,6 +29,7 @@ import (
 // A DDSketch is safe for concurrent reads. It never changes on reading.
 type DDSketch struct {
 	scale    int8
+	finest   int8 // the scale before any collapse
 	count    uint64
 	zero     uint64
 	min, max float64
@@ -55,7 +56,7 @@ func NewDDSketch(scale int) *DDSketch {
 	if scale < MinScale || scale > MaxScale {
 		panic(fmt.Sprintf("sketch: DDSketch scale %d is not within %d and %d", scale, MinScale, MaxScale))
 	}
-	return &DDSketch{scale: int8(scale), min: math.Inf(1), max: math.Inf(-1)}
+	return &DDSketch{scale: int8(scale), finest: int8(scale), min: math.Inf(1), max: math.Inf(-1)}
 }
 
 // Scale returns s of the base 2^(2^-s), as it is now.
@@ -221,9 +222,9 @@ func (d *DDSketch) SizeBytes() int {
 	return 144 + 8*(cap(d.values)+cap(d.positive.room)+cap(d.negative.room))
 }
 
-// Reset empties the sketch. A scale lowered by collapse stays lowered.
+// Reset empties the sketch and returns to the scale it was made with.
 func (d *DDSketch) Reset() {
-	*d = DDSketch{scale: d.scale, min: math.Inf(1), max: math.Inf(-1), values: d.values[:0]}
+	*d = DDSketch{scale: d.finest, finest: d.finest, min: math.Inf(1), max: math.Inf(-1), values: d.values[:0]}
 }
 
 func (d *DDSketch) String() string {
@@ -281,6 +282,9 @@ func (d *DDSketch) orderStatistic(rank uint64) (e Estimate, through uint64) {
 // within returns the bounds of a bucket and the value that is within α of all in it.
 func (d *DDSketch) within(i int) Estimate {
 	lo, hi := bucketBound(i-1, d.scale), bucketBound(i, d.scale)
+	if lo == 0 { // among the smallest numbers there are, which have few digits
+		return Estimate{Value: hi, Lower: lo, Upper: hi}
+	}
 	return Estimate{Value: 2 * lo / (1 + lo/hi), Lower: lo, Upper: hi}
 }
 
@@ -333,6 +337,9 @@ func (d *DDSketch) Rank(x, confidence float64) Estimate {
 func (d *DDSketch) rankIn(i int, x, below, inside float64) Estimate {
 	n := float64(d.count)
 	lo, hi := bucketBound(i-1, d.scale), bucketBound(i, d.scale)
-	part := math.Min(math.Max((x-lo)/(hi-lo), 0), 1)
+	part := 1.0
+	if lo < hi {
+		part = min(max((x-lo)/(hi-lo), 0), 1)
+	}
 	return Estimate{(below + part*inside) / n, below / n, (below + inside) / n}
 }

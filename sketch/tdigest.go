@@ -202,9 +202,11 @@ func (t *TDigest) reserve(n int) {
 
 // Settle takes in what waits, so that the answers that follow are fast.
 func (t *TDigest) Settle() {
-	if len(t.buf) > 0 {
+	if t.inexact && len(t.buf) > 0 {
 		t.takeBuffer()
 	}
+	t.append(t.buf)
+	t.buf = t.buf[:0]
 	t.sortCentroids()
 	t.reserve(0)
 }

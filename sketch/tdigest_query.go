@@ -1,6 +1,9 @@
 package sketch
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // settled returns the digest, or a copy of it in which nothing waits.
 func (t *TDigest) settled() *TDigest {
@@ -8,11 +11,8 @@ func (t *TDigest) settled() *TDigest {
 		return t
 	}
 	c := *t
-	c.cs = append(make([]centroid, 0, len(t.cs)+len(t.buf)), t.cs...)
-	c.spare = nil
-	c.append(t.buf)
-	c.buf = nil
-	c.sortCentroids()
+	c.cs, c.buf, c.spare = slices.Clone(t.cs), slices.Clone(t.buf), nil
+	c.Settle()
 	return &c
 }
 
@@ -203,4 +203,36 @@ func (t *TDigest) Rank(x, confidence float64) Estimate {
 		Lower: math.Max(lower, 0) / t.weight,
 		Upper: math.Min(upper, t.weight) / t.weight,
 	}
+}
+
+// TrimmedMean returns the mean of the values between two quantiles. What the cut
+// takes of the centroids at its ends is uncertain, no more.
+func (t *TDigest) TrimmedMean(from, to, confidence float64) Estimate {
+	from, to = max(from, 0), min(to, 1)
+	if t.count() == 0 || !(from < to) {
+		return unknown()
+	}
+	t = t.settled()
+	lo, hi := from*t.weight, to*t.weight
+	ends := [2]Estimate{t.Quantile(from, confidence), t.Quantile(to, confidence)}
+	var sum Estimate
+	before := 0.0
+	for _, c := range t.cs {
+		after := before + c.weight()
+		part := min(after, hi) - max(before, lo)
+		if part > 0 {
+			e := exactly(c.mean)
+			if c.mixed() && before < lo {
+				e.Lower, e.Upper = ends[0].Lower, max(ends[0].Upper, c.mean)
+			} else if c.mixed() && after > hi {
+				e.Lower, e.Upper = min(ends[1].Lower, c.mean), ends[1].Upper
+			}
+			sum.Value += part * e.Value
+			sum.Lower += part * e.Lower
+			sum.Upper += part * e.Upper
+		}
+		before = after
+	}
+	n := hi - lo
+	return Estimate{Value: sum.Value / n, Lower: sum.Lower / n, Upper: sum.Upper / n}
 }
