@@ -122,13 +122,20 @@ func (r *cellReader) plan() {
 		r.out.Measures[i].Present = true
 		for j := range r.segment.columns {
 			c := &r.segment.columns[j]
-			switch c.role {
-			case roleValues, roleSum, roleMin, roleMax, roleSketch:
-				if c.index == at {
-					r.measures[i] = append(r.measures[i], j)
-					r.needed = append(r.needed, j)
-				}
+			if c.index != at {
+				continue
 			}
+			switch c.role {
+			case roleSketch:
+				if !r.sel.WantsSketch(i) && m.Kind.Numeric() {
+					continue
+				}
+			case roleValues, roleSum, roleMin, roleMax:
+			default:
+				continue
+			}
+			r.measures[i] = append(r.measures[i], j)
+			r.needed = append(r.needed, j)
 		}
 	}
 }

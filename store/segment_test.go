@@ -257,6 +257,29 @@ func TestCellsAreSelected(t *testing.T) {
 }
 
 // A stream changes; what was stored stays readable as far as it means the same.
+// A measure wanted without its sketch comes with its numbers alone.
+func TestBareMeasuresLeaveSketchesOut(t *testing.T) {
+	stream := flights()
+	cells := storetest.Cells(seeded(t), stream, storetest.Workload{Series: 5, Windows: 20, Events: 10})
+	meta := metaOf(stream, "p", 0, 100)
+	segment := openStored(t, meta, encode(t, stream, meta, cells))
+	sel := everything(stream)
+	delay := stream.Measure("delay", weir.Quantile)
+	sel.Bare = make([]bool, len(stream.Measures))
+	sel.Bare[delay] = true
+	got, err := segment.Cells(context.Background(), stream, sel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := *cells
+	want.Measures = slices.Clone(cells.Measures)
+	want.Measures[delay].Sketch = nil
+	mustEqual(t, &want, got)
+	if got.Measures[delay].Sketch != nil {
+		t.Error("the sketch was read all the same")
+	}
+}
+
 func TestOldDefinitionsAreRead(t *testing.T) {
 	rng := seeded(t)
 	old := flights()
