@@ -268,7 +268,8 @@ func (r *rig) holds(acked map[string]Ack, committed ...int64) {
 	found := make(map[string]bool)
 	for _, p := range r.Partitions("web") {
 		next := int64(0)
-		for i, b := range r.all(p, 0) {
+		// What is committed may be deleted at this very moment.
+		for i, b := range r.all(p, committed[p]) {
 			if i == 0 {
 				next = min(b.From, committed[p])
 			}
