@@ -39,18 +39,18 @@ func (f *Frequency) unsaturated(counter uint32) uint64 {
 // raiseBy adds n to the key's least counter and lifts the others to it.
 func (f *Frequency) raiseBy(key, n uint64) uint64 {
 	a, b := f.mix(key)
-	var cells [maxDepth]int
-	least := uint32(math.MaxUint32)
-	for row := range int(f.depth) {
-		c := f.cell(row, a, b)
-		cells[row&(maxDepth-1)] = c
-		least = min(least, f.rows[c])
+	rows, width, down := f.rows, 1<<f.widthBits, (32-f.widthBits)&31
+	least, h := uint32(math.MaxUint32), a
+	for base := 0; base < len(rows); base += width {
+		least = min(least, rows[base+int(h>>down)])
+		h += b
 	}
 	to := uint32(min(uint64(least)+n, math.MaxUint32))
-	for _, c := range cells[:f.depth] {
-		if f.rows[c] < to {
-			f.rows[c] = to
-		}
+	h = a
+	for base := 0; base < len(rows); base += width {
+		cell := &rows[base+int(h>>down)]
+		*cell = max(*cell, to)
+		h += b
 	}
 	return f.unsaturated(to)
 }

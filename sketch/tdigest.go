@@ -176,11 +176,18 @@ func (t *TDigest) append(values []float64) {
 		return
 	}
 	t.mixed()
+	t.cs = slices.Grow(t.cs, len(values))
+	lo, hi := t.min, t.max
 	for _, x := range values {
 		t.cs = append(t.cs, centroid{x, 1})
-		t.min = min(t.min, x)
-		t.max = max(t.max, x)
+		if x < lo {
+			lo = x
+		}
+		if x > hi {
+			hi = x
+		}
 	}
+	t.min, t.max = lo, hi
 	t.weight += float64(len(values))
 }
 

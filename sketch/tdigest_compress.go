@@ -205,7 +205,7 @@ func (t *TDigest) sortCentroids() {
 func joinEqual(cs []centroid) []centroid {
 	n := 0
 	for _, c := range cs[1:] {
-		if last := &cs[n]; c.mean == last.mean && c.mixed() == last.mixed() {
+		if last := &cs[n]; c.mean == last.mean && (c.signed < 0) == (last.signed < 0) {
 			last.signed += c.signed
 			continue
 		}

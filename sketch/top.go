@@ -139,27 +139,105 @@ func (t *Top) drop() {
 	if len(t.entries) <= t.slots {
 		return
 	}
-	slices.SortFunc(t.entries, t.heavier)
-	t.floor = max(t.floor, t.entries[t.slots].upper)
-	t.entries = t.entries[:t.slots]
+	keep := keepHeaviest(t.slots, len(t.entries),
+		func(i int) uint64 { return t.entries[i].upper }, func(i int) uint32 { return t.entries[i].hash })
+	t.floor = max(t.floor, keep.heaviest)
+	kept := t.entries[:0]
 	names := make([]byte, 0, len(t.names))
-	for i := range t.entries {
-		e := &t.entries[i]
-		at := uint32(len(names))
-		names = append(names, t.name(e)...)
-		e.at = at
+	for _, e := range t.entries {
+		if keep.stays(e.upper, e.hash) {
+			at := uint32(len(names))
+			names = append(names, t.name(&e)...)
+			e.at = at
+			kept = append(kept, e)
+		}
 	}
-	t.names = names
+	t.entries, t.names = kept, names
 	clear(t.index)
 	for i := range t.entries {
 		t.link(i)
 	}
 }
 
-// heavier orders by upper bound, as dropping must; then by what was counted,
-// then by the item, so that equal states drop equally.
-func (t *Top) heavier(a, b topEntry) int {
-	return cmp.Or(cmp.Compare(b.upper, a.upper), cmp.Compare(b.lower, a.lower), bytes.Compare(t.name(&a), t.name(&b)))
+// keeping says which items stay: those heavier than the heaviest that goes, and
+// of those as heavy as it the ones with the largest hashes, so that it does not
+// depend on the order in which they came.
+type keeping struct {
+	heaviest uint64 // of those that go
+	ties     int    // how many as heavy stay
+	hash     uint32 // those whose hash is above, and
+	equal    int    // so many whose hash is this
+}
+
+// keepHeaviest chooses slots of n > slots items.
+func keepHeaviest(slots, n int, weight func(i int) uint64, hash func(i int) uint32) keeping {
+	numbers := make([]uint64, n)
+	for i := range numbers {
+		numbers[i] = weight(i)
+	}
+	k := keeping{heaviest: nthLargest(numbers, slots), ties: slots}
+	hashes := numbers[:0]
+	for i := range n {
+		switch w := weight(i); {
+		case w > k.heaviest:
+			k.ties--
+		case w == k.heaviest:
+			hashes = append(hashes, uint64(hash(i)))
+		}
+	}
+	k.equal = k.ties
+	if k.ties < len(hashes) {
+		k.hash = uint32(nthLargest(hashes, k.ties))
+		for _, h := range hashes {
+			if uint32(h) > k.hash {
+				k.equal--
+			}
+		}
+	}
+	return k
+}
+
+// stays is asked about each item once.
+func (k *keeping) stays(weight uint64, hash uint32) bool {
+	if weight != k.heaviest || hash != k.hash {
+		return weight > k.heaviest || weight == k.heaviest && hash > k.hash
+	}
+	k.equal--
+	return k.equal >= 0
+}
+
+// nthLargest returns the value that n others are at least as large as. It
+// reorders the values.
+func nthLargest(v []uint64, n int) uint64 {
+	for len(v) > 16 {
+		// The middle of three; equal values gather in the middle.
+		a, b, c := v[0], v[len(v)/2], v[len(v)-1]
+		pivot := max(min(a, b), min(max(a, b), c))
+		larger, smaller := 0, len(v) // [larger | equal | not yet looked at | smaller]
+		for i := 0; i < smaller; {
+			switch x := v[i]; {
+			case x > pivot:
+				v[i], v[larger] = v[larger], x
+				larger++
+				i++
+			case x < pivot:
+				smaller--
+				v[i], v[smaller] = v[smaller], x
+			default:
+				i++
+			}
+		}
+		switch {
+		case n < larger:
+			v = v[:larger]
+		case n < smaller:
+			return pivot
+		default:
+			v, n = v[smaller:], n-smaller
+		}
+	}
+	slices.Sort(v)
+	return v[len(v)-1-n]
 }
 
 // Merge adds what the other sketch holds, which does not change.
@@ -226,16 +304,27 @@ func (t *Top) Exact() bool { return t.floor == 0 }
 // Items returns the n heaviest items, heaviest first. Count is what was counted
 // of the item since it came in: the lower bound, and most often the truth.
 func (t *Top) Items(n int) []TopItem {
-	order := make([]*topEntry, len(t.entries))
+	n = min(max(n, 0), len(t.entries))
+	if n == 0 {
+		return []TopItem{}
+	}
+	lowers := make([]uint64, len(t.entries))
 	for i := range t.entries {
-		order[i] = &t.entries[i]
+		lowers[i] = t.entries[i].lower
+	}
+	least := nthLargest(lowers, n-1)
+	order := make([]*topEntry, 0, n)
+	for i := range t.entries {
+		if t.entries[i].lower >= least {
+			order = append(order, &t.entries[i])
+		}
 	}
 	slices.SortFunc(order, func(a, b *topEntry) int {
 		return cmp.Or(cmp.Compare(b.lower, a.lower), cmp.Compare(b.upper, a.upper), bytes.Compare(t.name(a), t.name(b)))
 	})
-	items := make([]TopItem, 0, min(max(n, 0), len(order)))
-	for _, e := range order[:cap(items)] {
-		items = append(items, TopItem{Item: string(t.name(e)), Count: e.lower, Lower: e.lower, Upper: e.upper})
+	items := make([]TopItem, n)
+	for i, e := range order[:n] {
+		items[i] = TopItem{Item: string(t.name(e)), Count: e.lower, Lower: e.lower, Upper: e.upper}
 	}
 	return items
 }

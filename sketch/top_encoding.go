@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
-	"strings"
 
 	"github.com/zeebo/xxh3"
 )
@@ -120,11 +119,17 @@ func AppendTop(dst []byte, slots int, items []TopItem) []byte {
 		for i := range items {
 			total += items[i].Count
 		}
-		slices.SortFunc(items, func(a, b TopItem) int {
-			return cmp.Or(cmp.Compare(b.Count, a.Count), strings.Compare(a.Item, b.Item))
-		})
-		form, floor = formTopDropped, items[slots].Count
-		items = items[:slots]
+		hash := func(i int) uint32 { return uint32(xxh3.HashString(items[i].Item)) }
+		keep := keepHeaviest(slots, len(items), func(i int) uint64 { return items[i].Count }, hash)
+		form, floor = formTopDropped, keep.heaviest
+		kept := 0
+		for i := range items {
+			if items[i].Count >= floor && keep.stays(items[i].Count, hash(i)) {
+				items[i], items[kept] = items[kept], items[i]
+				kept++
+			}
+		}
+		items = items[:kept]
 	}
 	var stack [stackSort]keyed
 	order, size := stack[:0], 0
