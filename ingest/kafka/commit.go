@@ -1,0 +1,92 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// Segments are what counts; what is committed to the group only lets others
+// see how far they speak. So a commit may be late, and one that fails is made
+// again with the next.
+const commitEvery = 500 * time.Millisecond
+
+// committed notes how far segments speak of a partition.
+func (s *Source) committed(partition int, next int64) {
+	s.mu.Lock()
+	s.progress[partition] = next
+	s.mu.Unlock()
+	s.commitSoon()
+}
+
+func (s *Source) commitSoon() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// commitAll commits what is noted, until ctx is done, and then a last time.
+func (s *Source) commitAll(ctx context.Context) {
+	failing := trouble{logger: s.logger}
+	for {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+			defer cancel()
+			if err := s.commit(last); err != nil {
+				s.logger.Warn("the last commit failed; others see less progress than was made", "error", err)
+			}
+			return
+		}
+		err := s.commit(ctx)
+		if err == nil {
+			failing.over()
+			select {
+			case <-time.After(commitEvery): // to make one commit of many
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if failing.wait(ctx, err) == nil {
+			s.commitSoon()
+		}
+	}
+}
+
+// commit tells the group. What was noted meanwhile is left for the next time.
+func (s *Source) commit(ctx context.Context) error {
+	s.mu.Lock()
+	g, progress := s.generation, maps.Clone(s.progress)
+	s.mu.Unlock()
+	if g == nil || len(progress) == 0 {
+		return nil
+	}
+	var offsets []kafkago.OffsetCommit
+	for p, next := range progress {
+		offsets = append(offsets, kafkago.OffsetCommit{Partition: p, Offset: next})
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	api := &kafkago.Client{Addr: s.client.addr, Transport: s.client.transport}
+	response, err := api.OffsetCommit(ctx, &kafkago.OffsetCommitRequest{GroupID: s.config.Group, GenerationID: int(g.ID), MemberID: g.MemberID,
+		Topics: map[string][]kafkago.OffsetCommit{s.config.Topic: offsets}})
+	if err != nil {
+		return fmt.Errorf("commit to group %s: %w", s.config.Group, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range response.Topics[s.config.Topic] {
+		switch {
+		case p.Error != nil:
+			err = fmt.Errorf("commit partition %d to group %s: %w", p.Partition, s.config.Group, p.Error)
+		case s.progress[p.Partition] == progress[p.Partition]:
+			delete(s.progress, p.Partition)
+		}
+	}
+	return err
+}
