@@ -222,7 +222,7 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 		tried := false
 		err = b.try(ctx, opDelete, 0, func(ctx context.Context, _ func(int)) error {
 			err := b.service.blobs.Delete(ctx, key)
-			if tried && b.service.absent(err) {
+			if tried && b.service.absent(opDelete, err) {
 				return nil // the request before did it, and its answer was lost
 			}
 			tried = true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,13 @@ import (
 	"github.com/weir-stream/weir/store/storetest"
 	"github.com/weir-stream/weir/store/storetest/s3test"
 )
+
+// Azure's client reads its credentials once.
+func TestMain(m *testing.M) {
+	os.Setenv("AZURE_STORAGE_ACCOUNT", "account")
+	os.Setenv("AZURE_STORAGE_KEY", "c2VjcmV0")
+	os.Exit(m.Run())
+}
 
 // quick is a policy for servers that are near and fail often.
 var quick = policy{patience: 300 * time.Millisecond, rate: 1 << 30, attempts: 4, first: time.Millisecond, longest: 4 * time.Millisecond}
@@ -46,7 +54,7 @@ func inMemory(t *testing.T, prefix string) *Bucket {
 	blobs := memblob.OpenBucket(nil)
 	b := newBucket(service{
 		blobs:  blobs,
-		absent: func(err error) bool { return gcerrors.Code(err) == gcerrors.NotFound },
+		absent: func(_ operation, err error) bool { return gcerrors.Code(err) == gcerrors.NotFound },
 		close:  blobs.Close,
 	}, prefix)
 	t.Cleanup(func() { b.Close() })

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/weir-stream/weir/store"
 )
 
 // operation is what a request is for.
@@ -68,13 +66,13 @@ func (m *metrics) observe(op operation, what outcome, took time.Duration) {
 	m.seconds.WithLabelValues(string(op)).Observe(took.Seconds())
 }
 
-func (b *Bucket) outcomeOf(err error) outcome {
+func (b *Bucket) outcomeOf(op operation, err error) outcome {
 	switch status := statusOf(err); {
 	case err == nil:
 		return outcomeOK
 	case isTaken(err):
 		return outcomeTaken
-	case b.service.absent(err), errors.Is(err, store.ErrNotFound):
+	case b.service.absent(op, err):
 		return outcomeAbsent
 	case errors.Is(err, errSlow):
 		return outcomeSlow

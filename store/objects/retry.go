@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -27,7 +28,7 @@ func (b *Bucket) try(ctx context.Context, op operation, body int, request func(c
 		switch {
 		case err == nil || isTaken(err):
 			return err
-		case b.service.absent(err):
+		case b.service.absent(op, err):
 			return fmt.Errorf("%w (%w)", store.ErrNotFound, err)
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
@@ -58,13 +59,17 @@ func (b *Bucket) attempt(ctx context.Context, op operation, body int, request fu
 	if err != nil && errors.Is(context.Cause(ctx), errSlow) {
 		err = fmt.Errorf("%w: %w", errSlow, err)
 	}
-	b.metrics.observe(op, b.outcomeOf(err), time.Since(begun))
+	b.metrics.observe(op, b.outcomeOf(op, err), time.Since(begun))
 	return err
 }
 
 // mayPass reports whether the same request may succeed later. The services say
-// by a status of 400 to 499 that it will not, but for a few.
+// by a status of 400 to 499 that it will not, but for a few; what an answer says
+// that is torn is not known.
 func mayPass(err error) bool {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {

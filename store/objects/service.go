@@ -17,6 +17,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	_ "gocloud.dev/blob/gcsblob"   // gs://
@@ -26,8 +27,8 @@ import (
 // service is an object store, with what differs between them.
 type service struct {
 	blobs  *blob.Bucket
-	ends   bool             // an object's end can be read without knowing its size
-	absent func(error) bool // the service says that the object does not exist
+	ends   bool                        // an object's end can be read without knowing its size
+	absent func(operation, error) bool // the service says that the object does not exist
 	close  func() error
 }
 
@@ -83,8 +84,9 @@ func openS3(ctx context.Context, u *url.URL) (service, error) {
 	once := s3.New(client.Options(), func(o *s3.Options) {
 		o.Retryer = aws.NopRetryer{}
 		o.HTTPClient = transport
-		// Said of every part of an object; segments have their own checksums.
-		o.DisableLogOutputChecksumValidationSkipped = true
+		// It warns of parts of objects that have no checksum, and of answers that
+		// were cut off. Segments have checksums, and errors are returned.
+		o.Logger = logging.Nop{}
 	})
 	// Of the parameters, encryption is in the opener's options by now.
 	blobs, err := s3blob.OpenBucket(ctx, once, u.Host, &opener.Options)
@@ -102,11 +104,13 @@ func openS3(ctx context.Context, u *url.URL) (service, error) {
 const idleConnections = 128
 
 // isAbsent reports whether a service said that an object does not exist.
-func isAbsent(err error) bool {
+func isAbsent(op operation, err error) bool {
 	var api smithy.APIError // S3
 	if errors.As(err, &api) {
-		// An answer to HEAD, which only Delete asks, has no better word.
-		return api.ErrorCode() == "NoSuchKey" || api.ErrorCode() == "NotFound"
+		// The second is made of a status without a body, which is all that HEAD
+		// has for an answer; only Delete asks so. To GET some proxy may have
+		// answered it.
+		return api.ErrorCode() == "NoSuchKey" || op == opDelete && api.ErrorCode() == "NotFound"
 	}
 	return errors.Is(err, storage.ErrObjectNotExist) || bloberror.HasCode(err, bloberror.BlobNotFound)
 }
