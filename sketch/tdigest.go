@@ -201,10 +201,16 @@ func (t *TDigest) reserve(n int) {
 	}
 	t.sortCentroids()
 	if len(t.cs)+n > t.limit()/2 {
-		t.cs = compress(t.cs, t.weight, mergedFiner*t.compression)
-		t.sorted = int32(len(t.cs))
-		t.inexact, t.finer, t.resolved = true, true, false
+		t.compressMerged()
 	}
+}
+
+// compressMerged brings a digest of merged ones to its finer resolution.
+func (t *TDigest) compressMerged() {
+	t.sortCentroids()
+	t.cs = compress(t.cs, t.weight, mergedFiner*t.compression)
+	t.sorted = int32(len(t.cs))
+	t.inexact, t.finer, t.resolved = true, true, false
 }
 
 // Settle takes in what waits, so that the answers that follow are fast.
@@ -214,6 +220,11 @@ func (t *TDigest) Settle() {
 	}
 	t.append(t.buf)
 	t.buf = t.buf[:0]
+	if t.inexact && int(t.sorted) < len(t.cs) {
+		// Values and small centroids lie among larger ones, which stand for values
+		// on both sides of them. Joining shares them out.
+		t.compressMerged()
+	}
 	t.sortCentroids()
 	t.reserve(0)
 }

@@ -59,7 +59,7 @@ func (t *TDigest) locate(rank float64) (i int, before float64) {
 	}
 }
 
-// alone reports whether only single values lie between centroid i and an end.
+// alone reports whether centroid i, and all between it and an end, are each one value.
 func (t *TDigest) alone(i int) bool {
 	below, above := t.cs[:i+1], t.cs[i:]
 	if len(above) < len(below) {
@@ -84,7 +84,7 @@ func (t *TDigest) orderStatistic(i int, before, rank float64) Estimate {
 		return exactly(t.min)
 	case rank == t.weight:
 		return exactly(t.max)
-	case !t.inexact || margin == 0 && t.alone(i):
+	case !t.inexact || margin == 0 && !c.mixed() && t.alone(i):
 		return exactly(c.mean)
 	}
 	e := Estimate{Value: c.mean, Lower: t.valueBelow(i, before, rank-margin), Upper: t.valueAbove(i, before, rank+margin)}
