@@ -96,11 +96,10 @@ func inspect(ctx context.Context, out io.Writer, path string, cells int) error {
 		}
 		return describeManifest(out, m)
 	}
-	s, err := sketch.Decode(data)
-	if err != nil {
+	if err := describeSketch(out, data); err != nil {
 		return fmt.Errorf("%s is no segment, manifest or journal, and no sketch: %w", path, err)
 	}
-	return describeSketch(out, s)
+	return nil
 }
 
 // inspectSegment prints what a segment covers and its first cells.
@@ -203,19 +202,26 @@ func describeManifest(out io.Writer, m *store.Manifest) error {
 }
 
 // describeSketch prints a sketch and what it answers.
-func describeSketch(out io.Writer, s sketch.Sketch) error {
-	const confidence = 0.95
-	fmt.Fprintln(out, s)
+func describeSketch(out io.Writer, data []byte) error {
+	s, err := sketch.Decode(data)
+	if err != nil {
+		return err
+	}
+	info, err := sketch.Info(data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s\n  %-10s %s\n  %-10s %d bytes, %d in memory\n", info.Text, "encoding", info.Encoding, "size", info.Bytes, info.MemoryBytes)
 	estimate := func(name string, e sketch.Estimate) {
 		fmt.Fprintf(out, "  %-10s %-12.6g [%.6g, %.6g]\n", name, e.Value, e.Lower, e.Upper)
 	}
 	switch s := s.(type) {
 	case sketch.Quantiles:
 		for _, q := range []float64{0, 0.01, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1} {
-			estimate(fmt.Sprintf("p%g", 100*q), s.Quantile(q, confidence))
+			estimate(fmt.Sprintf("p%g", 100*q), s.Quantile(q, confidenceOfSketch))
 		}
-	case *sketch.HLL:
-		estimate("distinct", s.Estimate(confidence))
+	case interface{ Estimate(float64) sketch.Estimate }: // of how many different items
+		estimate("distinct", s.Estimate(confidenceOfSketch))
 	case *sketch.Top:
 		for _, item := range s.Items(10) {
 			fmt.Fprintf(out, "  %-10d [%d, %d]  %q\n", item.Count, item.Lower, item.Upper, item.Item)
