@@ -22,6 +22,9 @@ check: ## what CI runs: format, vet, staticcheck, tests with the race detector
 	$(MAKE) test
 	$(GO) test -race -short ./...
 
+test-kafka: ## test against Apache Kafka 4.1 and 3.9, from Maven artifacts
+	$(GO) run ./ingest/kafka/withkafka $(GO) test -count 1 ./ingest/kafka/...
+
 bench: ## measure ingest: events a second, from a file to segments
 	$(GO) run ./bench/ingest
 
@@ -31,5 +34,5 @@ bench-sketch: ## measure the sketches: time and bytes of every operation
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check bench bench-sketch accuracy
+.PHONY: help demo build test check test-kafka bench bench-sketch accuracy
 .DEFAULT_GOAL := help
