@@ -64,7 +64,7 @@ func (a *Answer) writeHeading(w io.Writer) {
 		fmt.Fprintf(w, " over %s", weir.FormatDuration(a.Window))
 	}
 	if !a.Complete {
-		fmt.Fprint(w, ", not yet complete")
+		fmt.Fprint(w, ", may be incomplete (see the notes)")
 	}
 	fmt.Fprint(w, "\n\n")
 }

@@ -26,6 +26,7 @@ type cover struct {
 	partitions []partition // sorted by name
 	ahead      bool        // an owner has pieces past a chain's end: the snapshot is old
 	liveErr    error       // owners that did not answer, or nil
+	oldErr     error       // why the snapshot is older than it should be, or nil
 }
 
 // partition is what is known of one partition.
@@ -233,7 +234,14 @@ func (c *cover) incomplete(from, to int64, watermark int64, known bool) (notes [
 	case !known:
 		notes = append(notes, "a partition has no events yet, so how far the stream is complete is not known")
 	case watermark < to:
-		notes = append(notes, fmt.Sprintf("events from %s on (the watermark) may still come", formatTime(watermark)))
+		note := fmt.Sprintf("events from %s on (the watermark) may still come", formatTime(watermark))
+		if p := c.slowest(watermark); p != nil {
+			note += fmt.Sprintf(": so far partition %s has come", p.name)
+		}
+		notes = append(notes, note)
+	}
+	if c.oldErr != nil {
+		notes = append(notes, fmt.Sprintf("what others have stored since %s may be missing: %v", formatTime(c.snapshot.Taken.UnixNano()), c.oldErr))
 	}
 	if c.liveErr != nil {
 		notes = append(notes, fmt.Sprintf("events that are not stored yet may be missing: %v", c.liveErr))
@@ -254,7 +262,29 @@ func (c *cover) incomplete(from, to int64, watermark int64, known bool) (notes [
 	return notes
 }
 
+// slowest returns the partition whose own watermark is the stream's while
+// another one has come further, or nil.
+func (c *cover) slowest(watermark int64) *partition {
+	var held *partition
+	ahead := false
+	for i := range c.partitions {
+		switch p := &c.partitions[i]; {
+		case p.watermark > watermark:
+			ahead = true
+		case p.watermark == watermark && p.idle == 0:
+			held = p
+		}
+	}
+	if !ahead {
+		return nil
+	}
+	return held
+}
+
 func gapNote(g *store.Gap) string {
+	if g.Reason == store.GapNewLog {
+		return fmt.Sprintf("partition %s went on in a new log at offset %d; what the old one held past it, if anything, was not read", g.Partition, g.From)
+	}
 	end := fmt.Sprintf("%d", g.To)
 	if g.To == math.MaxInt64 {
 		end = "…"

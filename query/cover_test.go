@@ -23,6 +23,11 @@ func hourly(n int) []event {
 
 func (w *world) ask(t *testing.T, q Text) *Answer {
 	t.Helper()
+	return w.askWith(t, Options{}, q)
+}
+
+func (w *world) askWith(t *testing.T, o Options, q Text) *Answer {
+	t.Helper()
 	q.Stream = "flights"
 	if q.Select == "" {
 		q.Select = "count"
@@ -31,7 +36,7 @@ func (w *world) ask(t *testing.T, q Text) *Answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := w.engine(Options{}).Query(context.Background(), r)
+	a, err := w.engine(o).Query(context.Background(), r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,6 +159,45 @@ func TestOwnerAhead(t *testing.T) {
 	}
 }
 
+// Others store without telling: what is known of the store gets old.
+func TestStoredByOthers(t *testing.T) {
+	events := hourly(10)
+	w := newWorld(t, testStream())
+	w.put(t, w.meta("p", 0, events[:4]), events[:4])
+	w.refresh(t)
+	w.put(t, w.meta("loaded", 0, events[4:]), events[4:])
+	taken := w.catalog.Snapshot().Taken
+	o := Options{MaxAge: time.Minute}
+
+	w.now = taken.Add(time.Minute - 1)
+	if got := count(w.askWith(t, o, Text{})); got != 4 {
+		t.Errorf("%d events from what was known, want 4", got)
+	}
+	w.now = taken.Add(time.Minute)
+	if got := count(w.askWith(t, o, Text{})); got != 10 {
+		t.Errorf("%d events from what is stored, want 10", got)
+	}
+
+	// A store that cannot be listed leaves what is known of it.
+	e := New([]Catalog{broken{w.catalog}}, w.live, Options{Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	r, err := Parse(Text{Stream: "flights", Select: "count"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := e.Query(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if count(a) != 10 || a.Complete || !notesSay(a, "may be missing: cable cut") {
+		t.Errorf("%d events, complete %v, notes %q", count(a), a.Complete, a.Notes)
+	}
+}
+
+// broken is a catalog that cannot be refreshed.
+type broken struct{ Catalog }
+
+func (broken) Refresh(context.Context) (*store.Snapshot, error) { return nil, errors.New("cable cut") }
+
 func TestComplete(t *testing.T) {
 	const lateness = 10 * time.Second
 	hour := func(h int) string {
@@ -174,7 +218,7 @@ func TestComplete(t *testing.T) {
 	})
 	t.Run("past the watermark", func(t *testing.T) {
 		a := setUp(t).ask(t, Text{From: hour(0), To: hour(10)})
-		if a.Complete || !notesSay(a, "may still come") {
+		if a.Complete || !notesSay(a, "may still come") || notesSay(a, "so far") {
 			t.Errorf("complete %v, notes %q", a.Complete, a.Notes)
 		}
 	})
@@ -182,8 +226,8 @@ func TestComplete(t *testing.T) {
 		w := setUp(t)
 		events := hourly(3)
 		w.live.add(w.stream, "q", 0, events)
-		if a := w.ask(t, Text{From: hour(0), To: hour(8)}); a.Complete {
-			t.Errorf("complete, notes %q", a.Notes)
+		if a := w.ask(t, Text{From: hour(0), To: hour(8)}); a.Complete || !notesSay(a, "so far partition q has come") {
+			t.Errorf("complete %v, notes %q", a.Complete, a.Notes)
 		}
 		if a := w.ask(t, Text{From: hour(0), To: hour(1)}); !a.Complete {
 			t.Errorf("not complete: %q", a.Notes)
@@ -245,6 +289,18 @@ func TestComplete(t *testing.T) {
 		}
 		if a := w.ask(t, Text{From: hour(0), To: hour(6)}); !a.Complete {
 			t.Errorf("not complete: %q", a.Notes)
+		}
+	})
+	t.Run("another log", func(t *testing.T) {
+		w := setUp(t)
+		m := w.meta("p", 10, nil)
+		m.To, m.Log, m.Shift = 11, "next", 11
+		m.Watermark = dayOne + int64(9*time.Hour)
+		m.Gap = &store.GapMeta{Reason: store.GapNewLog, WatermarkBefore: dayOne + int64(6*time.Hour), Noticed: time.Unix(0, dayOne).Add(7 * time.Hour)}
+		w.put(t, m, nil)
+		w.refresh(t)
+		if a := w.ask(t, Text{From: hour(6), To: hour(8)}); a.Complete || !notesSay(a, "partition p went on in a new log at offset 10") {
+			t.Errorf("complete %v, notes %q", a.Complete, a.Notes)
 		}
 	})
 	t.Run("an owner doesn't answer", func(t *testing.T) {
@@ -337,7 +393,7 @@ func TestRejectedAndOverflow(t *testing.T) {
 	w.put(t, m, events)
 	w.refresh(t)
 	a := w.ask(t, Text{Where: "origin=~.*"})
-	if a.Rejected["not_json"] != 2 || !notesSay(a, "2 events were rejected while the range was read: not_json") || !notesSay(a, "budget of 1000 series") {
+	if a.Rejected["not_json"] != 2 || !notesSay(a, "2 events rejected while the range was read: not_json") || !notesSay(a, "budget of 1000 series") {
 		t.Errorf("rejected %v, notes %q", a.Rejected, a.Notes)
 	}
 	if a := w.ask(t, Text{To: "2000-12-31"}); len(a.Rejected) != 0 || !notesSay(a, "holds no events") {

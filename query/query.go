@@ -41,6 +41,7 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,11 @@ type Live interface {
 type Options struct {
 	Limits Limits           // bounds; 0 fields have defaults
 	Now    func() time.Time // nil: time.Now
+
+	// How old what is known of the store may be when a question is answered.
+	// Writers of this process tell of what they store; what others do (a load,
+	// an owner elsewhere) only a refresh finds. 0 means a second.
+	MaxAge time.Duration
 }
 
 // Engine answers questions.
@@ -82,6 +88,7 @@ type Engine struct {
 	live     Live      // nil: what is stored is all there is
 	now      func() time.Time
 	limits   Limits
+	maxAge   time.Duration
 	counters counters
 
 	mu   sync.Mutex
@@ -99,7 +106,7 @@ type idleness struct {
 func New(catalogs []Catalog, live Live, o Options) *Engine {
 	e := &Engine{
 		catalogs: slices.Clone(catalogs), live: live, now: o.Now,
-		limits: o.Limits.over(defaultLimits), idle: make(map[string]idleness),
+		limits: o.Limits.over(defaultLimits), maxAge: cmp.Or(o.MaxAge, time.Second), idle: make(map[string]idleness),
 	}
 	e.limits.Points = min(e.limits.Points, maxPoints)
 	e.limits.Cells = min(e.limits.Cells, math.MaxInt32)
@@ -208,7 +215,8 @@ func (e *Engine) tooOld(s *store.Snapshot, to int64, stream *weir.Stream, now ti
 // cover connects what is stored to what is live. Live cells are asked for first:
 // what an owner stores meanwhile is then in the snapshot, and its pieces of it
 // are dropped. If an owner is ahead all the same, as one in another process may
-// be, the catalog is refreshed, once.
+// be, the catalog is refreshed, once. It is refreshed, too, when it is old; if
+// that fails, the old one answers and says so.
 func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.Time, refresh bool) (*cover, error) {
 	var pieces []weir.Piece
 	var liveErr error
@@ -220,6 +228,18 @@ func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.T
 	}
 	snapshot := catalog.Snapshot()
 	refresh = refresh || snapshot.Taken.IsZero()
+	var oldErr error
+	if !refresh && now.Sub(snapshot.Taken) >= e.maxAge {
+		newer, err := catalog.Refresh(ctx)
+		switch {
+		case err == nil:
+			snapshot = newer
+		case ctx.Err() != nil:
+			return nil, err
+		default:
+			oldErr = err
+		}
+	}
 	for {
 		if refresh {
 			var err error
@@ -232,7 +252,7 @@ func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.T
 				m.N, p.stream.Name, len(m.Blocks))
 		}
 		c := newCover(snapshot, pieces)
-		c.liveErr = liveErr
+		c.liveErr, c.oldErr = liveErr, oldErr
 		if !c.ahead || refresh {
 			return c, nil
 		}

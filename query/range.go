@@ -139,14 +139,21 @@ func (m *merger) notes() (notes []string) {
 
 func exceptionNotes(late int64, rejected map[string]int64) (notes []string) {
 	if late > 0 {
-		notes = append(notes, fmt.Sprintf("%s events came when their window was believed complete; they are counted", number(float64(late))))
+		notes = append(notes, fmt.Sprintf("%s came when their window was believed complete; counted all the same", events(late)))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(rejected)) {
 		if n := rejected[reason]; n > 0 {
-			notes = append(notes, fmt.Sprintf("%s events were rejected while the range was read: %s", number(float64(n)), reason))
+			notes = append(notes, fmt.Sprintf("%s rejected while the range was read: %s", events(n), reason))
 		}
 	}
 	return notes
+}
+
+func events(n int64) string {
+	if n == 1 {
+		return "1 event"
+	}
+	return number(float64(n)) + " events"
 }
 
 func compareNames(a, b Catalog) int { return cmp.Compare(a.Stream().Name, b.Stream().Name) }
