@@ -103,6 +103,9 @@ func (o *object) Version() string { return o.version }
 // RequestBytes implements store.Distant.
 func (o *object) RequestBytes() int64 { return requestBytes }
 
+// Forget implements store.Cached.
+func (o *object) Forget(_, _ int64) { o.opened.Store(nil) }
+
 // Close drops what came with opening the object.
 func (o *object) Close() error {
 	o.opened.Store(nil)
