@@ -117,7 +117,7 @@ func formOf(contentType string) (form, error) {
 			return jsonForm, nil
 		case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines":
 			return ndjsonForm, nil
-		case "application/octet-stream", "application/x-www-form-urlencoded":
+		case "application/octet-stream", "application/x-www-form-urlencoded", "application/gzip", "application/x-gzip":
 			return sniffed, nil // what clients say that were not told
 		}
 	}
@@ -216,24 +216,30 @@ func (s *Server) receive(in *pushInput) (*body, error) {
 		return b, fmt.Errorf("set the deadline of a pushed body: %w", err)
 	}
 	var wire io.Reader = http.MaxBytesReader(in.response, in.request.Body, limit)
-	source := wire
 	atMost := limit + 1 // one more byte tells a body at its limit from one beyond
+	compressed := false
 	switch coding := strings.ToLower(strings.TrimSpace(in.ContentEncoding)); coding {
 	case "", "identity":
-		if announced >= 0 {
+		// No text begins like gzip, whatever the headers (do not) say: curl
+		// sends a compressed file as it is.
+		if wire, compressed = startsGzip(wire); !compressed && announced >= 0 {
 			atMost = announced + 1
 		}
 	case "gzip", "x-gzip":
+		compressed = true
+	default:
+		return b, unsupportedMedia.problem("a body is compressed by gzip or not at all").
+			header("Accept-Encoding", "gzip").
+			mistake("header", "Content-Encoding", "", "%q is not gzip", coding)
+	}
+	source := wire
+	if compressed {
 		z, err := s.gunzip(wire)
 		if err != nil {
 			return b, s.unreadable(err, true)
 		}
 		defer s.gzips.Put(z)
 		source = z
-	default:
-		return b, unsupportedMedia.problem("a body is compressed by gzip or not at all").
-			header("Accept-Encoding", "gzip").
-			mistake("header", "Content-Encoding", "", "%q is not gzip", coding)
 	}
 	for {
 		if len(b.bytes) == cap(b.bytes) && !b.grow(atMost) {
@@ -248,10 +254,18 @@ func (s *Server) receive(in *pushInput) (*body, error) {
 			break
 		}
 		if err != nil {
-			return b, s.unreadable(err, source != wire)
+			return b, s.unreadable(err, compressed)
 		}
 	}
 	return b, nil
+}
+
+// startsGzip reports whether the bytes begin like gzip. The reader it returns
+// begins where the one it was given did.
+func startsGzip(r io.Reader) (io.Reader, bool) {
+	start := make([]byte, 2)
+	n, _ := io.ReadFull(r, start) // an error comes again at the next read
+	return io.MultiReader(bytes.NewReader(start[:n]), r), string(start[:n]) == "\x1f\x8b"
 }
 
 // gunzip returns a reader of what the compressed one holds. It goes back to
@@ -287,7 +301,7 @@ func (s *Server) unreadable(err error, compressed bool) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return bodyTimeout.problem("the body did not arrive within %v; send smaller batches", s.limits.BodyTime).header("Connection", "close")
 	case compressed:
-		return invalidBody.problem("the body says it is gzip and can't be decompressed: %v", err).
+		return invalidBody.problem("the body is said to be gzip, or begins like it, and can't be decompressed: %v", err).
 			mistake("header", "Content-Encoding", "", "the body is not whole gzip")
 	}
 	return invalidBody.problem("the body ended early: %v", err)
