@@ -286,3 +286,32 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
 }
+
+// halfBroken is an engine that cannot tell of one stream.
+type halfBroken struct{ engine }
+
+func (e halfBroken) Info(ctx context.Context, stream string) (*query.Info, error) {
+	if stream == "weblog" {
+		return nil, errors.New("disk on fire")
+	}
+	return e.engine.Info(ctx, stream)
+}
+
+func TestStreamsDespiteOne(t *testing.T) {
+	b := newBench(t, func(o *api.Options) { o.Engine = halfBroken{o.Engine.(engine)} })
+	r := b.do("GET", "/v1/streams", nil)
+	var got struct{ Streams []api.StreamInfo }
+	if err := json.Unmarshal([]byte(r.body), &got); err != nil || r.status != http.StatusOK || len(got.Streams) != 2 {
+		t.Fatalf("got %d %s, %v", r.status, r.body, err)
+	}
+	if good := got.Streams[0]; good.Name != "flights" || good.Error != "" || good.Events != 9 {
+		t.Errorf("the stream that can be read: %+v", good)
+	}
+	if bad := got.Streams[1]; bad.Name != "weblog" || bad.Error == "" || bad.Window != "1m" || strings.Contains(r.body, "on fire") {
+		t.Errorf("the one that cannot: %+v", bad)
+	}
+	if !strings.Contains(b.log.String(), "disk on fire") {
+		t.Error("the log does not say why")
+	}
+	b.checkSchema("/v1/streams", "200", "application/json", r.body)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ type StreamInfo struct {
 	Segments   int              `json:"segments" doc:"Segments stored."`
 	Partitions []PartitionInfo  `json:"partitions"`
 	Gaps       []GapInfo        `json:"gaps" doc:"Stretches of the log that are missing, because they were lost or their segment is damaged."`
+	Error      string           `json:"error,omitempty" doc:"Why how far it has come could not be told. What it remembers stands."`
 }
 
 // TimeInfo is where the event time stands.
@@ -91,7 +93,8 @@ type streamsOutput struct {
 	}
 }
 
-// listStreams is GET /v1/streams.
+// listStreams is GET /v1/streams. A stream that cannot be read says so in its
+// place, and costs the others nothing.
 func (s *Server) listStreams(ctx context.Context, _ *struct{}) (*streamsOutput, error) {
 	out := &streamsOutput{}
 	out.Body.Streams = make([]StreamInfo, 0, len(s.streams))
@@ -102,7 +105,14 @@ func (s *Server) listStreams(ctx context.Context, _ *struct{}) (*streamsOutput, 
 		}
 		info, err := s.info(ctx, stream.Name)
 		if err != nil {
-			return nil, s.problem(ctx, fmt.Errorf("list stream %s: %w", stream.Name, err), "path")
+			p := s.problem(ctx, fmt.Errorf("list stream %s: %w", stream.Name, err), "path")
+			if ctx.Err() != nil || p.Status != http.StatusInternalServerError {
+				return nil, p
+			}
+			failed := describe(stream, new(query.Info), status)
+			failed.Error = p.Detail
+			out.Body.Streams = append(out.Body.Streams, failed)
+			continue
 		}
 		out.Body.Streams = append(out.Body.Streams, describe(stream, info, status))
 	}
