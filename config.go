@@ -26,9 +26,23 @@ import (
 //	    measures:
 //	      latency: {quantile: latency_ms}
 type Config struct {
-	// The directory that holds the segments. It is made when missing.
-	// Default ./weir-data. Deleting it forgets everything.
+	// Where the segments are: a directory, which is made when missing, or an
+	// object store, which several nodes can share:
+	//
+	//	s3://BUCKET/PREFIX?region=eu-west-1     also &endpoint=, &use_path_style=true,
+	//	                                        &profile=, &role=, &ssetype=, &kmskeyid=, …
+	//	gs://BUCKET/PREFIX
+	//	azblob://CONTAINER/PREFIX?storage_account=NAME
+	//
+	// The bucket exists already, refuses a second put under one name (which
+	// is tried when serving starts), and lets Weir list, read, write and
+	// delete. Credentials come from where the cloud's own tools find them,
+	// such as AWS_ACCESS_KEY_ID or the machine's role; they have no place
+	// here. Default ./weir-data. Deleting it forgets everything.
 	Store string `yaml:"store"`
+
+	// What is kept near of an object store; a directory needs none.
+	Cache *CacheConfig `yaml:"cache,omitempty"`
 
 	// Address of the HTTP API. Default 127.0.0.1:8080, which only this
 	// machine reaches; Weir itself asks nobody for a password.
@@ -215,11 +229,32 @@ type FlushConfig struct {
 	Memory Size `yaml:"memory"`
 }
 
+// CacheConfig bounds the parts of segments that are kept near, so that a question
+// that is asked again costs no requests. What was used longest ago goes first.
+type CacheConfig struct {
+	// In memory. Default 256MiB.
+	Memory Size `yaml:"memory"`
+
+	// On a local disk: what memory gives up. Default none.
+	Disk *DiskCacheConfig `yaml:"disk,omitempty,flow"`
+}
+
+// DiskCacheConfig is a file of the cache. It begins empty whenever Weir starts.
+type DiskCacheConfig struct {
+	// The file, which belongs to one process at a time.
+	Path string `yaml:"path"`
+
+	// How large it may grow; at least 1MiB.
+	Size Size `yaml:"size"`
+}
+
 // JournalConfig bounds the log behind push and stdin, which holds the events
 // that no segment covers yet.
 type JournalConfig struct {
-	// Its directory. Default _journal inside store.
-	Path string `yaml:"path"`
+	// Its directory, on a local disk. Default _journal inside store. Where the
+	// store is an object store, the streams that are pushed to need it named.
+	// What is pushed belongs to the one node that has it in its journal.
+	Path string `yaml:"path,omitempty"`
 
 	// A file of it is deleted as a whole, so this is about what is kept too
 	// long. 1MiB to 1GiB, default 64MiB.
@@ -294,6 +329,9 @@ func Parse(name string, data []byte) (*Config, error) {
 	}
 	return c, nil
 }
+
+// Remote reports whether the store is an object store, not a directory.
+func (c *Config) Remote() bool { return isURL(c.Store) }
 
 // AllStreams returns the definition of every stream, sorted by name.
 func (c *Config) AllStreams() []*Stream {

@@ -24,8 +24,17 @@ const (
 // become relative to dir, the directory of the file.
 func (k *checker) complete(c *Config, dir string) {
 	fill(k, "store", &c.Store, "weir-data")
-	if !isURL(c.Store) && !filepath.IsAbs(c.Store) {
+	if !c.Remote() && !filepath.IsAbs(c.Store) {
 		c.Store = filepath.Join(dir, c.Store)
+	}
+	if c.Cache == nil && c.Remote() {
+		c.Cache = new(CacheConfig)
+	}
+	if c.Cache != nil {
+		fill(k, "cache.memory", &c.Cache.Memory, 256<<20)
+		if disk := c.Cache.Disk; disk != nil && disk.Path != "" && !filepath.IsAbs(disk.Path) {
+			disk.Path = filepath.Join(dir, disk.Path)
+		}
 	}
 	fill(k, "listen", &c.Listen, "127.0.0.1:8080")
 	for name, s := range c.Streams {
@@ -34,9 +43,10 @@ func (k *checker) complete(c *Config, dir string) {
 	fill(k, "flush.interval", &c.Flush.Interval, 10*time.Second)
 	fill(k, "flush.memory", &c.Flush.Memory, 256<<20)
 
-	if !k.has("journal.path") {
+	switch {
+	case !k.has("journal.path") && !c.Remote():
 		c.Journal.Path = filepath.Join(c.Store, "_journal")
-	} else if !filepath.IsAbs(c.Journal.Path) {
+	case c.Journal.Path != "" && !isURL(c.Journal.Path) && !filepath.IsAbs(c.Journal.Path):
 		c.Journal.Path = filepath.Join(dir, c.Journal.Path)
 	}
 	fill(k, "journal.file_size", &c.Journal.FileSize, 64<<20)
@@ -108,16 +118,9 @@ func fill[T any](k *checker, path string, value *T, fallback T) {
 	}
 }
 
-func isURL(store string) bool { return strings.Contains(store, "://") }
-
 // check validates a complete configuration.
 func (k *checker) check(c *Config) {
-	switch {
-	case c.Store == "":
-		k.fail("store", "store: it wants a directory")
-	case isURL(c.Store):
-		k.fail("store", "store: object stores are not supported by this version; name a directory")
-	}
+	k.checkStore(c)
 	k.checkNames(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		k.checkStream("streams."+name, name, c.Streams[name])

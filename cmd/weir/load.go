@@ -17,6 +17,7 @@ import (
 	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/ingest/journal"
+	"github.com/weir-stream/weir/store"
 )
 
 func newLoad() *cobra.Command {
@@ -83,16 +84,27 @@ type loader struct {
 	out, status io.Writer
 }
 
-func (l *loader) rooms() (*rooms, error) {
-	return openRooms(l.config, slog.New(slog.NewTextHandler(l.status, &slog.HandlerOptions{Level: slog.LevelWarn})))
+// rooms opens the store, which must be one that refuses to overwrite.
+func (l *loader) rooms(ctx context.Context) (*rooms, error) {
+	if l.config.Cache != nil {
+		l.config.Cache.Disk = nil // a server may hold it, and loading reads little
+	}
+	r, err := openRooms(ctx, l.config, slog.New(slog.NewTextHandler(l.status, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err == nil && l.config.Remote() {
+		if err = store.Probe(ctx, r.bucket); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+	}
+	return r, err
 }
 
 // files loads files to their end.
-func (l *loader) files(ctx context.Context, files []string) error {
-	r, err := l.rooms()
+func (l *loader) files(ctx context.Context, files []string) (err error) {
+	r, err := l.rooms(ctx)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, r.close()) }()
 	from := fmt.Sprintf("%d files", len(files))
 	if len(files) == 1 {
 		from = "1 file"
@@ -108,10 +120,11 @@ func (l *loader) files(ctx context.Context, files []string) error {
 
 // reader loads standard input, by way of the journal.
 func (l *loader) reader(ctx context.Context, in io.Reader) (err error) {
-	r, err := l.rooms()
+	r, err := l.rooms(ctx)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, r.close()) }()
 	j, err := r.journal(l.stream)
 	if errors.Is(err, journal.ErrLocked) {
 		return fmt.Errorf("%w; push to the server that runs instead: curl --data-binary @- %s/v1/streams/%s/events",

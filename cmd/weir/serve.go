@@ -76,10 +76,11 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		}
 		defer admin.Close()
 	}
-	r, err := openRooms(c, log)
+	r, err := openRooms(ctx, c, log)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, r.close()) }()
 	if err := store.Probe(ctx, r.bucket); err != nil {
 		return err
 	}
@@ -106,6 +107,7 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		engine.Collector(),
 		store.Collector(slices.Collect(maps.Values(r.catalogs))),
 	)
+	registry.MustRegister(r.collectors...)
 	server, err := api.New(api.Options{
 		Streams:  r.streams,
 		Ingester: node,
