@@ -65,6 +65,7 @@ type Options struct {
 	Streams  []*weir.Stream
 	Catalogs map[string]*store.Catalog // by stream
 	Journal  *journal.Journal          // nil if nothing is pushed
+	Sources  map[string]Source         // of streams whose logs are shared with other processes
 	Memory   int64                     // bytes, of all cells not yet in segments
 	Interval time.Duration             // between flushes, at least; see Node.interval
 	Stdin    io.Reader
@@ -138,6 +139,9 @@ func (n *Node) Run(ctx context.Context) error {
 			for _, w := range workers {
 				group.Go(func() error { return n.work(ctx, w) })
 			}
+			if source := n.options.Sources[s.Name]; source != nil {
+				group.Go(func() error { return n.share(ctx, s, source) })
+			}
 			if s.Source.Kind == weir.Stdin && n.options.Stdin != nil {
 				group.Go(func() error { return n.copyStdin(ctx, s, n.options.Stdin) })
 			}
@@ -201,13 +205,13 @@ func (n *Node) fileWorker(s *weir.Stream) (*worker, error) {
 // of its configuration, and those that finish what an earlier one left behind.
 func (n *Node) pushedWorkers(ctx context.Context, s *weir.Stream) ([]*worker, error) {
 	if n.options.Journal == nil {
-		if s.Source.Kind == weir.File {
+		if !journaled(s) {
 			return nil, nil
 		}
 		return nil, fmt.Errorf("stream %s is pushed, and there is no journal", s.Name)
 	}
 	numbers := n.options.Journal.Partitions(s.Name)
-	if s.Source.Kind != weir.File {
+	if journaled(s) {
 		snapshot, err := n.options.Catalogs[s.Name].Refresh(ctx)
 		if err != nil {
 			return nil, err
@@ -226,6 +230,8 @@ func (n *Node) pushedWorkers(ctx context.Context, s *weir.Stream) ([]*worker, er
 	return workers, nil
 }
 
+func journaled(s *weir.Stream) bool { return s.Source.Kind == weir.Push || s.Source.Kind == weir.Stdin }
+
 // interval between flushes is at least a window, since a window that is flushed
 // in parts makes as many cells, but of long windows no more than a minute: until
 // a flush, the journal holds the events, and a crash reads them again.
@@ -241,7 +247,7 @@ func (n *Node) worker(s *weir.Stream, partition string, log Log, interval time.D
 		shard:  newShard(partition, s, &r.budget, &r.rejects),
 		logger: n.logger.With("stream", s.Name, "partition", partition),
 		asks:   make(chan ask), done: make(chan struct{}),
-		buffers: make(chan []byte, 2), puts: make(chan putResult, 1)}
+		buffers: make(chan []byte, 2), puts: make(chan putResult, 1), flushSoon: make(chan struct{}, 1)}
 }
 
 // work runs a worker and lets others see it while it runs.

@@ -34,6 +34,7 @@ type worker struct {
 	batches   chan fetched
 	buffers   chan []byte    // free ones
 	puts      chan putResult // of capacity 1
+	flushSoon chan struct{}  // of capacity 1: the partition may move, so what is in memory is better stored
 	putting   bool
 	cancelPut context.CancelFunc
 	began     bool
@@ -206,6 +207,8 @@ func (w *worker) session(ctx context.Context) (again bool, err error) {
 				return false, errors.Join(f.err, err)
 			}
 		case <-tick.C:
+			w.flush(putting)
+		case <-w.flushSoon:
 			w.flush(putting)
 		case r := <-w.puts:
 			if again, err := w.settle(&at, r); again || err != nil {
