@@ -115,7 +115,9 @@ type SourceConfig struct {
 	// Standard input, one JSON object a line.
 	Stdin *StdinConfig `yaml:"stdin,omitempty,flow"`
 
-	_ struct{} `yaml:"kafka" later:"a kafka source is"`
+	// A topic of Kafka, shared with the other nodes.
+	Kafka *KafkaConfig `yaml:"kafka,omitempty"`
+
 	_ struct{} `yaml:"pulsar" later:"a pulsar source is"`
 }
 

@@ -38,7 +38,7 @@ func (k *checker) complete(c *Config, dir string) {
 	}
 	fill(k, "listen", &c.Listen, "127.0.0.1:8080")
 	for name, s := range c.Streams {
-		k.completeStream("streams."+name, s, dir)
+		k.completeStream(name, s, dir)
 	}
 	fill(k, "flush.interval", &c.Flush.Interval, 10*time.Second)
 	fill(k, "flush.memory", &c.Flush.Memory, 256<<20)
@@ -63,7 +63,8 @@ func (k *checker) complete(c *Config, dir string) {
 	fill(k, "limits.query.memory", &q.Memory, 256<<20)
 }
 
-func (k *checker) completeStream(path string, s *StreamConfig, dir string) {
+func (k *checker) completeStream(name string, s *StreamConfig, dir string) {
+	path := "streams." + name
 	if s.Source.kinds() == 0 {
 		s.Source.Push = &PushConfig{}
 	}
@@ -75,6 +76,9 @@ func (k *checker) completeStream(path string, s *StreamConfig, dir string) {
 	}
 	if file := s.Source.File; file != nil && file.Path != "" && !filepath.IsAbs(file.Path) {
 		file.Path = filepath.Join(dir, file.Path)
+	}
+	if kafka := s.Source.Kafka; kafka != nil {
+		k.completeKafka(path+".source.kafka", name, kafka, dir)
 	}
 	fill(k, path+".time.field", &s.Time.Field, "time")
 	fill(k, path+".time.format", &s.Time.Format, RFC3339)
@@ -122,6 +126,7 @@ func fill[T any](k *checker, path string, value *T, fallback T) {
 func (k *checker) check(c *Config) {
 	k.checkStore(c)
 	k.checkNames(c)
+	k.checkGroups(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		k.checkStream("streams."+name, name, c.Streams[name])
 	}

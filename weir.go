@@ -27,6 +27,7 @@ package weir
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,7 +70,8 @@ func (k SourceKind) HasRecords() bool { return k == Kafka }
 type Source struct {
 	Kind       SourceKind
 	Path       string // of a file source
-	Partitions int    // of a push or stdin source
+	Kafka      *KafkaConfig
+	Partitions int // of a push or stdin source
 }
 
 // TimeField says which field holds the event time, and how late an event may be.
@@ -189,6 +191,14 @@ type Params struct {
 type Retention struct {
 	Window time.Duration
 	Keep   time.Duration
+}
+
+// ReadsHeaders reports whether the stream reads headers of records.
+func (s *Stream) ReadsHeaders() bool {
+	header := func(p Path) bool { return strings.HasPrefix(string(p), HeaderPrefix) }
+	return header(s.Time.Field) ||
+		slices.ContainsFunc(s.Dimensions, func(d Dimension) bool { return header(d.Field) }) ||
+		slices.ContainsFunc(s.Measures, func(m Measure) bool { return header(m.Field) })
 }
 
 // Measure returns the index of the measure of that name and kind, or -1.

@@ -110,7 +110,7 @@ func (l *loader) files(ctx context.Context, files []string) (err error) {
 		from = "1 file"
 	}
 	err = l.watch(from, func(report func(ingest.Progress)) error {
-		return r.node(nil).Load(ctx, l.stream, files, report)
+		return r.node(nil, nil).Load(ctx, l.stream, files, report)
 	})
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		return errors.New("interrupted; what was read is stored, and the same command goes on from there")
@@ -135,7 +135,7 @@ func (l *loader) reader(ctx context.Context, in io.Reader) (err error) {
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
 	err = l.watch("standard input", func(report func(ingest.Progress)) error {
-		return r.node(j).LoadReader(ctx, l.stream, in, report)
+		return r.node(j, nil).LoadReader(ctx, l.stream, in, report)
 	})
 	if err == nil && ctx.Err() != nil {
 		return errors.New("interrupted; what was read is counted, the rest of standard input is not")

@@ -120,14 +120,20 @@ func (r *rooms) journal(also ...string) (*journal.Journal, error) {
 	})
 }
 
-// node makes what reads events. The journal may be nil when nothing is pushed.
-func (r *rooms) node(j *journal.Journal) *ingest.Node {
+// nodeName tells processes apart, for those who look at what they wrote.
+func nodeName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
+
+// node makes what reads events. The journal may be nil when nothing is pushed.
+func (r *rooms) node(j *journal.Journal, sources map[string]ingest.Source) *ingest.Node {
 	return ingest.New(ingest.Options{
-		Name:     fmt.Sprintf("%s/%d", host, os.Getpid()),
+		Name:     nodeName(),
+		Sources:  sources,
 		Streams:  r.streams,
 		Catalogs: r.catalogs,
 		Journal:  j,

@@ -96,7 +96,11 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 			}
 		}
 	}
-	node := r.node(j)
+	sources, err := r.sources()
+	if err != nil {
+		return err
+	}
+	node := r.node(j, sources)
 	engine := r.engine(node)
 
 	registry := prometheus.NewRegistry()
