@@ -85,19 +85,19 @@ func sortFloats(v []float64) {
 		insertFloats(v)
 	case len(v) > radixMax:
 		slices.Sort(v)
-	case len(v) > 2*stackSort || !bucketFloats(v):
+	case len(v) > stackSort || !bucketFloats(v):
 		radixFloats(v)
 	}
 }
 
-// bucketFloats sorts at most 2·stackSort values, or returns false and leaves
+// bucketFloats sorts at most stackSort values, or returns false and leaves
 // them as they are.
 func bucketFloats(v []float64) bool {
-	var keys, sorted [2 * stackSort]uint64
+	var keys, sorted [stackSort]uint64
 	lo, hi := uint64(math.MaxUint64), uint64(0)
 	for i, x := range v {
 		k := ordered(x)
-		keys[i&(2*stackSort-1)] = k
+		keys[i&(stackSort-1)] = k
 		if k != orderedZero { // lies far from every other value in bits
 			lo = min(lo, k)
 		}
@@ -127,14 +127,14 @@ func bucketFloats(v []float64) bool {
 		return false
 	}
 	for i := range zeros {
-		sorted[i&(2*stackSort-1)] = orderedZero
+		sorted[i&(stackSort-1)] = orderedZero
 	}
 	for _, k := range keys[:len(v)] {
 		if k < lo {
 			continue
 		}
 		at := &ends[(k-lo)>>shift&255]
-		sorted[*at&(2*stackSort-1)] = k
+		sorted[*at&(stackSort-1)] = k
 		*at++
 	}
 	for i, k := range sorted[:len(v)] {

@@ -114,7 +114,7 @@ func gridFits(cs []centroid, lo, hi float64) (d int, fits bool) {
 	return d, true
 }
 
-func gridScale(decimals int) float64 { return powersOfTen[decimals] * 1e3 }
+func gridScale(decimals int) float64 { return powersOfTen[decimals] * powersOfTen[gridDecimals] }
 
 func appendGrid(dst []byte, cs []centroid, decimals int) []byte {
 	dst = append(dst, byte(decimals))

@@ -136,7 +136,7 @@ func (t *TDigest) takeBuffer() {
 	t.weight += float64(len(t.buf))
 	t.min = min(t.min, t.buf[0])
 	t.max = max(t.max, t.buf[len(t.buf)-1])
-	var stack [4 * exactValues]centroid
+	var stack [2 * exactValues]centroid
 	t.recurring = t.recurring || repeats(t.buf)
 	if t.inexact && !t.recurring {
 		limits := newCaps(t.weight, t.compression)

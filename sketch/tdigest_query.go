@@ -30,11 +30,15 @@ func (t *TDigest) Quantile(q, confidence float64) Estimate {
 	t = t.settled()
 	rank, part := quantilePlace(q, t.weight)
 	i, before := t.locate(rank)
+	through := before + t.cs[i].weight()
+	if t.cs[i].mixed() && rank > 1 && rank+1 <= through && rank+1 < t.weight {
+		return t.orderStatistic(i, before, rank+part) // a line leads from one rank to the next
+	}
 	e := t.orderStatistic(i, before, rank)
 	if part == 0 {
 		return e
 	}
-	if through := before + t.cs[i].weight(); through < rank+1 {
+	if through < rank+1 {
 		i, before = i+1, through
 	}
 	return e.towards(t.orderStatistic(i, before, rank+1), part)

@@ -11,7 +11,7 @@ import (
 	"github.com/weir-stream/weir/sketch"
 )
 
-// go test -run '^$' -bench . -cpu 1 -count 6 | benchstat -col /lib -
+// go test -run "^$" -bench . -cpu 1 -benchtime 100ms -count 6 | go tool benchstat -col /lib -
 //
 // cpu-ns/op is processor time: on a machine that others use, compare that.
 
@@ -66,8 +66,10 @@ func compare(b *testing.B, contenders []contender, stream func(seed uint64, n in
 	for _, c := range contenders {
 		full := c.fresh()
 		c.add(full, events)
-		second := c.fresh()
-		c.add(second, others)
+		if s, ok := full.(sketch.Quantiles); ok {
+			s.Settle()
+		}
+		c.ask(full) // which makes the others take in what waits
 		run("add", c, func(b *testing.B) {
 			s := c.fresh()
 			c.add(s, others)
@@ -79,9 +81,6 @@ func compare(b *testing.B, contenders []contender, stream func(seed uint64, n in
 			measure(b, 1, func() { c.merge(into, full) })
 		})
 		run("estimate", c, func(b *testing.B) {
-			if s, ok := full.(sketch.Quantiles); ok {
-				s.Settle()
-			}
 			measure(b, 1, func() { c.ask(full) })
 		})
 		if c.encode == nil {
