@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,9 +64,11 @@ func inMemory(t *testing.T, prefix string) *Bucket {
 
 func TestContract(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	t.Run("s3", func(t *testing.T) { storetest.Contract(t, open(t, s3test.Serve(t, s3test.New(t, s3test.Kept)), "")) })
-	t.Run("s3 with a prefix", func(t *testing.T) {
-		storetest.Contract(t, open(t, s3test.Serve(t, s3test.New(t, s3test.Kept)), "/deep/er/"))
+	for name, server := range s3test.Servers(t) {
+		t.Run(name, func(t *testing.T) { storetest.Contract(t, open(t, s3test.Serve(t, server), s3test.Prefix())) })
+	}
+	t.Run("without a prefix", func(t *testing.T) {
+		storetest.Contract(t, open(t, s3test.Serve(t, s3test.New(t, s3test.Kept)), ""))
 	})
 	t.Run("without ends", func(t *testing.T) { storetest.Contract(t, inMemory(t, "prefix")) })
 }
@@ -88,17 +91,20 @@ func TestPrefixesAreApart(t *testing.T) {
 // A listing longer than a page goes on where the page ended, and one from the
 // middle asks for no page before it.
 func TestLongListing(t *testing.T) {
-	var mu sync.Mutex
-	pages := 0
-	proxy := &s3test.Proxy{Server: s3test.New(t, s3test.Kept), OnRequest: func(r *http.Request) s3test.Fault {
+	for name, server := range s3test.Servers(t) {
+		t.Run(name, func(t *testing.T) { testLongListing(t, server) })
+	}
+}
+
+func testLongListing(t *testing.T, server http.Handler) {
+	var pages atomic.Int64
+	proxy := &s3test.Proxy{Server: server, OnRequest: func(r *http.Request) s3test.Fault {
 		if r.URL.Query().Has("list-type") {
-			mu.Lock()
-			pages++
-			mu.Unlock()
+			pages.Add(1)
 		}
 		return s3test.Pass
 	}}
-	b := open(t, s3test.Serve(t, proxy), "/p")
+	b := open(t, s3test.Serve(t, proxy), s3test.Prefix())
 	const names = 2*pageNames + 10
 	for i := range names {
 		if err := b.Put(t.Context(), fmt.Sprintf("s/%019d", i), nil); err != nil {
@@ -110,7 +116,7 @@ func TestLongListing(t *testing.T) {
 		if c.after >= 0 {
 			after = fmt.Sprintf("s/%019d", c.after)
 		}
-		pages = 0
+		pages.Store(0)
 		next := c.after + 1
 		for name, err := range b.List(t.Context(), "s/", after) {
 			if err != nil {
@@ -121,8 +127,8 @@ func TestLongListing(t *testing.T) {
 			}
 			next++
 		}
-		if next != max(names, c.after+1) || pages != c.pages {
-			t.Errorf("after %q: up to %d of %d in %d pages, want %d", after, next, names, pages, c.pages)
+		if n := int(pages.Load()); next != max(names, c.after+1) || n != c.pages {
+			t.Errorf("after %q: up to %d of %d in %d pages, want %d", after, next, names, n, c.pages)
 		}
 	}
 }
@@ -134,10 +140,11 @@ func TestReadAt(t *testing.T) {
 		for i := range data {
 			data[i] = byte(i * 7 >> 3)
 		}
-		for what, b := range map[string]*Bucket{
-			"s3":           open(t, s3test.Serve(t, s3test.New(t, s3test.Kept)), ""),
-			"without ends": inMemory(t, ""),
-		} {
+		buckets := map[string]*Bucket{"without ends": inMemory(t, "")}
+		for name, server := range s3test.Servers(t) {
+			buckets[name] = open(t, s3test.Serve(t, server), s3test.Prefix())
+		}
+		for what, b := range buckets {
 			if err := b.Put(t.Context(), "o", data); err != nil {
 				t.Fatal(err)
 			}

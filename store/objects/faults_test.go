@@ -27,8 +27,8 @@ type script struct {
 	requests atomic.Int64
 }
 
-func newScript(t *testing.T) *script {
-	s := &script{Proxy: s3test.Proxy{Server: s3test.New(t, s3test.Kept), Delay: 10 * time.Millisecond}}
+func newScript(server http.Handler) *script {
+	s := &script{Proxy: s3test.Proxy{Server: server, Delay: 10 * time.Millisecond}}
 	s.OnRequest = func(*http.Request) s3test.Fault {
 		n := int(s.requests.Add(1)) - 1
 		if n < len(s.faults) {
@@ -47,8 +47,14 @@ func (s *script) play(faults ...s3test.Fault) {
 // Whatever befalls one or two requests of an operation, the operation does what
 // it is for.
 func TestOperationsOutliveFaults(t *testing.T) {
-	proxy := newScript(t)
-	b := open(t, s3test.Serve(t, proxy), "/p")
+	for name, server := range s3test.Servers(t) {
+		t.Run(name, func(t *testing.T) { testOperationsOutliveFaults(t, server) })
+	}
+}
+
+func testOperationsOutliveFaults(t *testing.T, server http.Handler) {
+	proxy := newScript(server)
+	b := open(t, s3test.Serve(t, proxy), s3test.Prefix())
 	b.policy.patience = quick.patience
 	large := bytes.Repeat([]byte("0123456789"), 50_000)
 	ctx := t.Context()
@@ -131,7 +137,7 @@ func TestOperationsOutliveFaults(t *testing.T) {
 // What does not pass is an error that means neither absent nor taken, after a
 // bounded number of requests.
 func TestFaultsThatLast(t *testing.T) {
-	proxy := newScript(t)
+	proxy := newScript(s3test.New(t, s3test.Kept))
 	b := open(t, s3test.Serve(t, proxy), "")
 	b.policy = policy{patience: 50 * time.Millisecond, rate: 1 << 30, attempts: 3, first: time.Millisecond, longest: time.Millisecond}
 	for fault := s3test.Internal; fault < s3test.FaultsCount; fault++ {
@@ -155,7 +161,7 @@ func TestFaultsThatLast(t *testing.T) {
 // The end of the context ends an operation at once, and is named.
 func TestTheContextBoundsRepeating(t *testing.T) {
 	for _, fault := range []s3test.Fault{s3test.SlowDown, s3test.Stalled} {
-		proxy := newScript(t)
+		proxy := newScript(s3test.New(t, s3test.Kept))
 		proxy.play(slices.Repeat([]s3test.Fault{fault}, 100)...)
 		b := open(t, s3test.Serve(t, proxy), "")
 		b.policy = policy{patience: time.Minute, rate: 1, attempts: 1000, first: time.Minute, longest: time.Minute}

@@ -3,9 +3,12 @@
 package s3test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
+	"os"
 	"sync"
 	"testing"
 
@@ -45,6 +48,30 @@ func Serve(t testing.TB, handler http.Handler) (endpoint string) {
 	})
 	return server.URL
 }
+
+// Servers returns the servers to test against, by name: one in the process and,
+// where WEIR_S3_ENDPOINT has the address of another, that one. It accepts the
+// credentials of Setenv and has the bucket, whose contents are to be left alone:
+// tests keep to a Prefix.
+func Servers(t testing.TB) map[string]http.Handler {
+	servers := map[string]http.Handler{"in the process": New(t, Kept)}
+	if endpoint := os.Getenv("WEIR_S3_ENDPOINT"); endpoint != "" {
+		target, err := url.Parse(endpoint)
+		if err != nil {
+			t.Fatalf("WEIR_S3_ENDPOINT: %v", err)
+		}
+		transport := new(http.Transport)
+		t.Cleanup(transport.CloseIdleConnections)
+		servers["at "+endpoint] = &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // it is signed
+		}}
+	}
+	return servers
+}
+
+// Prefix returns one that nothing is stored under.
+func Prefix() string { return "/" + rand.Text() }
 
 // Conditions says which conditional puts a server keeps.
 type Conditions int
