@@ -55,8 +55,9 @@ look at the files of a server that runs. A file that is damaged makes it fail.`,
 // maxInspected bounds the files that are read whole: manifests and sketches.
 const maxInspected = 256 << 20
 
-// A journal is a folder of files that are named by their number.
-var journalFile = regexp.MustCompile(`^[0-9]{8}$`)
+// A journal is a folder of files that are named by their number, and two that
+// say whose it is.
+var journalFile = regexp.MustCompile(`^([0-9]{8}|IDENTITY|LOCK)$`)
 
 // inspect prints one file. What it is shows in its first bytes, but for a
 // journal's file, which its name tells.
@@ -92,7 +93,7 @@ func inspect(ctx context.Context, out io.Writer, path string, cells int) error {
 	if bytes.HasPrefix(head, []byte("{")) {
 		m, err := store.DecodeManifest(data)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s is JSON and no manifest: %w", path, err)
 		}
 		return describeManifest(out, m)
 	}
@@ -142,7 +143,11 @@ func inspectSegment(ctx context.Context, out io.Writer, path string, cells int) 
 	}
 	field("cells", "%d", segment.Rows())
 
-	// All of them are read, and so checked, however few are printed.
+	// All of it is read, and so checked, however little is printed: also the
+	// columns that are there for other programs.
+	if err := segment.Verify(ctx); err != nil {
+		return err
+	}
 	read, err := segment.Cells(ctx, stream, weir.Selection{From: math.MinInt64, To: math.MaxInt64, Measures: wanted})
 	if err != nil {
 		return err
