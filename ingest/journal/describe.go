@@ -1,15 +1,30 @@
 package journal
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 )
 
-// Describe prints the records of a journal file, one a line, and what is wrong
-// with it, if anything. It reads only, so it may look at a journal that is open:
-// the record being written then shows as torn.
+// Describe prints a file of a journal: the records of its log, one a line, or
+// who it is or was locked by; and what is wrong with it, if anything. It reads
+// only, so it may look at a journal that is open: the record being written then
+// shows as torn.
 func Describe(path string, w io.Writer) error {
+	switch filepath.Base(path) {
+	case identityName:
+		id, err := readIdentity(path)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "identity of a journal: %s, format %d\n", id.ID, id.Format)
+		return err
+	case lockName:
+		return describeLock(path, w)
+	}
 	batches, events, last := 0, int64(0), uint64(0)
 	good, err := scan(path, func(rec []byte) error {
 		h, err := decodeHead(rec)
@@ -52,5 +67,22 @@ func Describe(path string, w io.Writer) error {
 		return fmt.Errorf("journal file %s, after %d good bytes: %w", path, good, err)
 	}
 	_, err = fmt.Fprintf(w, "%d batches, %d events, %d bytes\n", batches, events, good)
+	return err
+}
+
+// describeLock prints what the lock says of who took it last. Whether it is
+// held now, the file does not tell.
+func describeLock(path string, w io.Writer) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer file.Close()
+	const longest = 1 << 10 // far more than a process and a time take
+	holder, err := io.ReadAll(io.LimitReader(file, longest))
+	if err != nil {
+		return fmt.Errorf("journal: read lock: %w", err)
+	}
+	_, err = fmt.Fprintf(w, "lock of a journal, taken last by %q\n", bytes.TrimSpace(holder))
 	return err
 }

@@ -166,10 +166,11 @@ func removeLeftovers(dir string) error {
 // identify reads the identity of the log. Only an empty log is given one.
 func identify(dir string, empty bool) (string, error) {
 	path := filepath.Join(dir, identityName)
-	data, err := os.ReadFile(path)
+	id, err := readIdentity(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && empty:
-		data, err = json.Marshal(identity{Format: version, ID: uuid.New()})
+		id = identity{Format: version, ID: uuid.New()}
+		data, err := json.Marshal(id)
 		if err != nil {
 			return "", fmt.Errorf("journal: encode identity: %w", err)
 		}
@@ -183,16 +184,24 @@ func identify(dir string, empty bool) (string, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("%w: %s holds a log but no %s: restore it, or move the log away", ErrCorrupt, dir, identityName)
 	case err != nil:
-		return "", fmt.Errorf("journal: read identity: %w", err)
-	}
-	var id identity
-	if err := json.Unmarshal(data, &id); err != nil {
-		return "", fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-	}
-	if id.Format != version || id.ID == uuid.Nil {
-		return "", fmt.Errorf("%w: %s: format %d, this program reads %d; id %s", ErrCorrupt, path, id.Format, version, id.ID)
+		return "", err
 	}
 	return id.ID.String(), nil
+}
+
+func readIdentity(path string) (identity, error) {
+	var id identity
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return id, fmt.Errorf("journal: read identity: %w", err)
+	}
+	if err := json.Unmarshal(data, &id); err != nil {
+		return id, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+	if id.Format != version || id.ID == uuid.Nil {
+		return id, fmt.Errorf("%w: %s: format %d, this program reads %d; id %s", ErrCorrupt, path, id.Format, version, id.ID)
+	}
+	return id, nil
 }
 
 // load reads one file of the log into memory: who is in it, not what. It makes

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,7 +97,20 @@ func TestDescribe(t *testing.T) {
 	if err := Describe(path, new(bytes.Buffer)); !errors.Is(err, errTorn) {
 		t.Errorf("a damaged file: %v", err)
 	}
-	if err := Describe(filepath.Join(opts.Dir, identityName), new(bytes.Buffer)); err == nil {
+	for name, want := range map[string]string{
+		identityName: "identity of a journal: " + r.ID(),
+		lockName:     fmt.Sprintf("taken last by \"process %d on", os.Getpid()),
+	} {
+		var text bytes.Buffer
+		if err := Describe(filepath.Join(opts.Dir, name), &text); err != nil || !strings.Contains(text.String(), want) {
+			t.Errorf("%s: %q, %v; want %q in it", name, &text, err, want)
+		}
+	}
+	other := filepath.Join(t.TempDir(), "00000000")
+	if err := os.WriteFile(other, []byte(`{"some":"JSON"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := Describe(other, new(bytes.Buffer)); err == nil {
 		t.Error("a file that is none of ours was described")
 	}
 }
