@@ -3,6 +3,7 @@ package weir
 import (
 	"fmt"
 	"maps"
+	"net"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -143,9 +144,28 @@ func (k *checker) check(c *Config) {
 	atLeast(k, "limits.query.series", q.Series, 1, decimal)
 	atLeast(k, "limits.query.points", q.Points, 1, decimal)
 	atLeast(k, "limits.query.memory", q.Memory, 1<<20, Size.String)
+	k.checkAddress("listen", c.Listen)
+	if c.Admin != "" {
+		k.checkAddress("admin", c.Admin)
+	}
 	if c.Admin != "" && c.Admin == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
 		k.fail("admin", "admin is the address of listen; profiles need one of their own")
 	}
+}
+
+// checkAddress reports what no listener could have as its address.
+func (k *checker) checkAddress(key, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil && port != "" {
+		if _, err = net.LookupPort("tcp", port); err == nil {
+			return
+		}
+	}
+	hint := ", such as 127.0.0.1:8080"
+	if n, err := strconv.ParseUint(address, 10, 16); err == nil {
+		hint = fmt.Sprintf("; did you mean \"127.0.0.1:%d\"?", n)
+	}
+	k.fail(key, "%s: %q is not an address; it wants host:port%s", key, address, hint)
 }
 
 func decimal(n int) string { return fmt.Sprint(n) }
