@@ -52,7 +52,7 @@ func (k *checker) checkStore(c *Config) {
 // or "".
 func (c *Config) pushed() string {
 	for _, s := range c.AllStreams() {
-		if s.Source.Kind == Push || s.Source.Kind == Stdin {
+		if s.Source.Kind.Journaled() {
 			return s.Name
 		}
 	}

@@ -66,6 +66,10 @@ const (
 // headers beside their JSON.
 func (k SourceKind) HasRecords() bool { return k == Kafka }
 
+// Journaled reports whether the events of the source wait in the journal until
+// they are stored.
+func (k SourceKind) Journaled() bool { return k == Push || k == Stdin }
+
 // Source is where a stream's events come from.
 type Source struct {
 	Kind       SourceKind

@@ -205,13 +205,13 @@ func (n *Node) fileWorker(s *weir.Stream) (*worker, error) {
 // of its configuration, and those that finish what an earlier one left behind.
 func (n *Node) pushedWorkers(ctx context.Context, s *weir.Stream) ([]*worker, error) {
 	if n.options.Journal == nil {
-		if !journaled(s) {
+		if !s.Source.Kind.Journaled() {
 			return nil, nil
 		}
 		return nil, fmt.Errorf("stream %s is pushed, and there is no journal", s.Name)
 	}
 	numbers := n.options.Journal.Partitions(s.Name)
-	if journaled(s) {
+	if s.Source.Kind.Journaled() {
 		snapshot, err := n.options.Catalogs[s.Name].Refresh(ctx)
 		if err != nil {
 			return nil, err
@@ -229,8 +229,6 @@ func (n *Node) pushedWorkers(ctx context.Context, s *weir.Stream) ([]*worker, er
 	}
 	return workers, nil
 }
-
-func journaled(s *weir.Stream) bool { return s.Source.Kind == weir.Push || s.Source.Kind == weir.Stdin }
 
 // interval between flushes is at least a window, since a window that is flushed
 // in parts makes as many cells, but of long windows no more than a minute: until

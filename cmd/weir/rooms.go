@@ -95,7 +95,7 @@ func (r *rooms) journal(also ...string) (*journal.Journal, error) {
 		partitions[name] = 1
 	}
 	for _, s := range r.streams {
-		if s.Source.Kind != weir.File {
+		if s.Source.Kind.Journaled() {
 			partitions[s.Name] = s.Source.Partitions
 		}
 	}

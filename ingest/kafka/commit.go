@@ -29,18 +29,20 @@ func (s *Source) commitSoon() {
 	}
 }
 
-// commitAll commits what is noted, until ctx is done, and then a last time.
+// commitLast commits what is noted, though ctx is done.
+func (s *Source) commitLast(ctx context.Context) {
+	if err := s.commit(context.WithoutCancel(ctx)); err != nil {
+		s.logger.Warn("the last commit failed; others see less progress than was made", "error", err)
+	}
+}
+
+// commitAll commits what is noted, until ctx is done.
 func (s *Source) commitAll(ctx context.Context) {
 	failing := trouble{logger: s.logger}
 	for {
 		select {
 		case <-s.wake:
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
-			defer cancel()
-			if err := s.commit(last); err != nil {
-				s.logger.Warn("the last commit failed; others see less progress than was made", "error", err)
-			}
 			return
 		}
 		err := s.commit(ctx)

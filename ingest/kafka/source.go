@@ -69,8 +69,8 @@ func Partition(topic string, n int) string {
 	return partitionPrefix + topic + ":" + strconv.Itoa(n)
 }
 
-// Run takes part in the group until ctx is done. Commits that are waiting then
-// are still made.
+// Run takes part in the group until ctx is done. What is to be committed then
+// still is.
 func (s *Source) Run(ctx context.Context, owner ingest.Owner) error {
 	defer s.client.transport.CloseIdleConnections()
 	committing, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -122,7 +122,12 @@ func (s *Source) join(ctx context.Context, owner ingest.Owner) error {
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", s.config.Group, err)
 	}
-	defer cg.Close()
+	defer func() {
+		if ctx.Err() != nil {
+			s.commitLast(ctx) // while still a member
+		}
+		cg.Close()
+	}()
 	gone := make(chan struct{}, 1)
 	joining := trouble{logger: s.logger}
 	for {
