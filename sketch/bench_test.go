@@ -66,6 +66,15 @@ func BenchmarkCellEncode(b *testing.B) {
 			}
 		})
 	}
+	rounds := rounded(benchValues(n * 64))
+	b.Run("ddsketch", func(b *testing.B) {
+		var work [n]float64
+		defer cpuPerOp(b)()
+		for i := 0; b.Loop(); i++ {
+			copy(work[:], rounds[i%64*n:])
+			dst = AppendDDSketch(dst[:0], 5, work[:])
+		}
+	})
 	b.Run("top", func(b *testing.B) {
 		var work [n]TopItem
 		defer cpuPerOp(b)()
