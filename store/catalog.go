@@ -25,6 +25,7 @@ type Catalog struct {
 	now     func() time.Time
 	opened  *segmentCache
 	current atomic.Pointer[Snapshot] // replaced only by who holds turn
+	retries atomic.Int64             // puts of segments that had to be tried again
 
 	definition     Definition // of the stream as it is now
 	definitionHash string

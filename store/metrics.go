@@ -13,6 +13,7 @@ func Collector(catalogs []*Catalog) prometheus.Collector {
 		bytes:       desc("weir_segment_bytes", "Their size."),
 		gaps:        desc("weir_gaps", "Stretches of a log whose events are missing."),
 		quarantined: desc("weir_segments_quarantined", "Segments that are stored but damaged, and left out of answers."),
+		retries:     desc("weir_segment_put_retries_total", "Puts of segments that failed or stayed unsettled, and were tried again."),
 		hits:        desc("weir_segment_cache_hits_total", "Segments found opened when a question needed them."),
 		misses:      desc("weir_segment_cache_misses_total", "Segments that had to be opened for a question."),
 		evictions:   desc("weir_segment_cache_evictions_total", "Opened segments given up for others."),
@@ -23,12 +24,12 @@ func Collector(catalogs []*Catalog) prometheus.Collector {
 type collector struct {
 	catalogs                      []*Catalog
 	segments, bytes, gaps         *prometheus.Desc
-	quarantined                   *prometheus.Desc
+	quarantined, retries          *prometheus.Desc
 	hits, misses, evictions, held *prometheus.Desc
 }
 
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.segments, c.bytes, c.gaps, c.quarantined, c.hits, c.misses, c.evictions, c.held} {
+	for _, d := range []*prometheus.Desc{c.segments, c.bytes, c.gaps, c.quarantined, c.retries, c.hits, c.misses, c.evictions, c.held} {
 		ch <- d
 	}
 }
@@ -52,6 +53,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		send(c.bytes, prometheus.GaugeValue, bytes)
 		send(c.gaps, prometheus.GaugeValue, gaps)
 		send(c.quarantined, prometheus.GaugeValue, int64(len(snapshot.Quarantined)))
+		send(c.retries, prometheus.CounterValue, catalog.retries.Load())
 		cache := catalog.CacheStats()
 		send(c.hits, prometheus.CounterValue, cache.Hits)
 		send(c.misses, prometheus.CounterValue, cache.Misses)

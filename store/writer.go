@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/weir-stream/weir"
@@ -173,7 +174,15 @@ func (w *Writer) settle(ctx context.Context, name string, meta *SegmentMeta, dat
 		case errors.Is(getErr, ErrSync), errors.Is(getErr, ErrDamaged):
 			return nil, getErr
 		}
-		w.log.Warn("put is unsettled, trying again", "segment", name, "put", putErr, "read", getErr)
+		w.catalog.retries.Add(1)
+		about := []any{"segment", name, "again_in", wait, "err", putErr}
+		if !errors.Is(getErr, ErrNotFound) {
+			about = append(about, "read", getErr)
+		}
+		if errors.Is(putErr, syscall.ENOSPC) {
+			about = append(about, "advice", "make room: until then, what is not stored waits in memory and in its log")
+		}
+		w.log.Warn("a segment could not be put, trying again", about...)
 		if err := pause(ctx, wait); err != nil {
 			return nil, fmt.Errorf("%w: put: %w; read back: %w", ErrUnsettled, putErr, getErr)
 		}

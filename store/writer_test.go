@@ -1,12 +1,18 @@
 package store_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir/store"
 	"github.com/weir-stream/weir/store/storetest"
@@ -354,4 +360,50 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 	if _, _, err := n.writer.Append(ctx, draftOf(at, "log", 10)); !errors.Is(err, store.ErrUnsettled) || !errors.Is(err, storetest.ErrInjected) {
 		t.Errorf("Append says %v", err)
 	}
+}
+
+// full is a bucket without room for so many puts.
+type full struct {
+	store.Bucket
+	puts int
+}
+
+func (f *full) Put(ctx context.Context, name string, data []byte) error {
+	if f.puts--; f.puts >= 0 {
+		return fmt.Errorf("write %s: %w", name, syscall.ENOSPC)
+	}
+	return f.Bucket.Put(ctx, name, data)
+}
+
+// A full disk stops nothing for good: the put is tried until there is room, the
+// log says what to do, and it is counted.
+func TestFullStore(t *testing.T) {
+	var log bytes.Buffer
+	catalog := store.NewCatalog(&full{new(storetest.Memory), 2}, offsetsStream(), slog.New(slog.NewTextHandler(&log, nil)))
+	writer := store.NewWriter(catalog, "0", "a")
+	at, err := writer.Takeover(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next, kept, err := writer.Append(context.Background(), draftOf(at, "log", 10)); err != nil || !kept || next.Next != 10 {
+		t.Fatalf("Append: %v, kept %v, %v", next, kept, err)
+	}
+	if strings.Count(log.String(), "make room") != 2 || strings.Contains(log.String(), "nothing of that name") {
+		t.Errorf("logged:\n%s", &log)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(store.Collector([]*store.Catalog{catalog}))
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "weir_segment_put_retries_total" {
+			if n := f.GetMetric()[0].GetCounter().GetValue(); n != 2 {
+				t.Errorf("%v retries were counted, want 2", n)
+			}
+			return
+		}
+	}
+	t.Error("retries are not in the metrics")
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/prometheus/tsdb/wlog"
@@ -61,6 +62,9 @@ func (j *Journal) Run(ctx context.Context) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: make room and start again; what was acknowledged is kept", err)
+		}
 		j.log.Error("the journal failed, the process must end", "err", err)
 	}
 	closeErr := o.close()
