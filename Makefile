@@ -3,7 +3,7 @@
 GO ?= go
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## see it work: a server, a stream of web requests, live answers
 	$(GO) run ./cmd/weir demo $(DEMO)
@@ -25,8 +25,15 @@ check: ## what CI runs: format, vet, staticcheck, tests with the race detector
 test-kafka: ## test against Apache Kafka 4.1 and 3.9, from Maven artifacts
 	$(GO) run ./ingest/kafka/withkafka $(GO) test -count 1 ./ingest/kafka/...
 
+test-s3: ## test against a real S3 server, Versity's gateway, beside the one in the process
+	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 ./store/objects
+	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 -run ObjectStore ./cmd/weir
+
 bench: ## measure ingest: events a second, from a file to segments
 	$(GO) run ./bench/ingest
+
+bench-kafka: ## measure fetching: messages a CPU-second, beside other clients
+	$(GO) run ./bench/kafka
 
 bench-sketch: ## measure the sketches: time and bytes of every operation
 	$(GO) test -run '^$$' -bench . -benchmem ./sketch
@@ -34,5 +41,5 @@ bench-sketch: ## measure the sketches: time and bytes of every operation
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka bench bench-sketch accuracy
+.PHONY: help demo build test check test-kafka test-s3 bench bench-kafka bench-sketch accuracy
 .DEFAULT_GOAL := help

@@ -88,26 +88,33 @@ func (b *Bucket) put(ctx context.Context, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	err = b.try(ctx, opPut, len(data), func(ctx context.Context, _ func(int)) error {
-		return b.service.blobs.Upload(ctx, key, bytes.NewReader(data), &blob.WriterOptions{
-			ContentType: "application/octet-stream",
-			IfNotExist:  true,
+	for attempt, wait := 1, b.policy.first; ; attempt, wait = attempt+1, min(2*wait, b.policy.longest) {
+		err := b.try(ctx, opPut, len(data), func(ctx context.Context, _ func(int)) error {
+			return b.service.blobs.Upload(ctx, key, bytes.NewReader(data), &blob.WriterOptions{
+				ContentType: "application/octet-stream",
+				IfNotExist:  true,
+			})
 		})
-	})
-	if !isTaken(err) {
 		if err == nil {
 			b.metrics.written.Add(float64(len(data)))
 		}
-		return err
+		if !isTaken(err) {
+			return err
+		}
+		own, readErr := b.holds(ctx, key, data)
+		switch {
+		case readErr == nil && own:
+			return nil
+		case readErr == nil:
+			return store.ErrExists
+		case !errors.Is(readErr, store.ErrNotFound) || attempt == b.policy.attempts:
+			return fmt.Errorf("refused (%w), and what is stored cannot be read: %w", err, readErr)
+		}
+		// It was deleted since, or another put holds the name and is not done.
+		if err := pause(ctx, jitter(wait)); err != nil {
+			return err
+		}
 	}
-	own, readErr := b.holds(ctx, key, data)
-	switch {
-	case readErr != nil:
-		return fmt.Errorf("refused (%w), and what is stored cannot be read: %w", err, readErr)
-	case own:
-		return nil
-	}
-	return store.ErrExists
 }
 
 // holds reports whether the object under the key is the data.

@@ -41,7 +41,6 @@ func open(t *testing.T, endpoint, prefix string) *Bucket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.policy.first, b.policy.longest = quick.first, quick.longest
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)

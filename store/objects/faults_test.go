@@ -55,7 +55,7 @@ func TestOperationsOutliveFaults(t *testing.T) {
 func testOperationsOutliveFaults(t *testing.T, server http.Handler) {
 	proxy := newScript(server)
 	b := open(t, s3test.Serve(t, proxy), s3test.Prefix())
-	b.policy.patience = quick.patience
+	b.policy = quick
 	large := bytes.Repeat([]byte("0123456789"), 50_000)
 	ctx := t.Context()
 	n := 0
@@ -155,6 +155,31 @@ func TestFaultsThatLast(t *testing.T) {
 		if _, err := b.Read(t.Context(), "o"); err == nil || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("read, always %v: %v", fault, err)
 		}
+	}
+}
+
+// A put that is refused while nothing can be read under the name is repeated:
+// what stood there was deleted, or somebody else's put was under way and failed.
+func TestRefusedAndAbsent(t *testing.T) {
+	refusals := 0
+	server := s3test.New(t, s3test.Kept)
+	b := open(t, s3test.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && refusals > 0 {
+			refusals--
+			w.WriteHeader(http.StatusPreconditionFailed)
+			_, _ = w.Write([]byte("<Error><Code>PreconditionFailed</Code></Error>"))
+			return
+		}
+		server.ServeHTTP(w, r)
+	})), "")
+	b.policy = quick
+	refusals = quick.attempts - 1
+	if err := b.Put(t.Context(), "o", []byte("data")); err != nil {
+		t.Error(err)
+	}
+	refusals = 100
+	if err := b.Put(t.Context(), "p", []byte("data")); err == nil || errors.Is(err, store.ErrExists) {
+		t.Errorf("refused for good, and absent: %v", err)
 	}
 }
 

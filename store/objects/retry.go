@@ -35,9 +35,7 @@ func (b *Bucket) try(ctx context.Context, op operation, body int, request func(c
 		case !mayPass(err) || attempt == b.policy.attempts:
 			return err
 		}
-		// Somewhere between half of it and one and a half, so that those who
-		// failed together do not come back together.
-		if pauseErr := pause(ctx, wait/2+rand.N(wait)); pauseErr != nil {
+		if pauseErr := pause(ctx, jitter(wait)); pauseErr != nil {
 			return fmt.Errorf("%w: %w", pauseErr, err)
 		}
 	}
@@ -102,6 +100,10 @@ func statusOf(err error) int {
 	}
 	return 0
 }
+
+// jitter returns something between half of a wait and one and a half, so that
+// those who failed together do not come back together.
+func jitter(wait time.Duration) time.Duration { return wait/2 + rand.N(wait) }
 
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
