@@ -98,7 +98,7 @@ func (b *Broker) Start(ctx context.Context) error {
 		}
 		select {
 		case <-b.done:
-			return fmt.Errorf("start Kafka: it ended: %w\n%s", errors.Join(b.err, errors.New("its last words:")), b.lastWords())
+			return fmt.Errorf("start Kafka: it ended (%v) with %s", b.err, b.lastWords())
 		case <-ctx.Done():
 			b.Kill()
 			return fmt.Errorf("start Kafka: no answer after %v: %w\n%s", startLimit, ctx.Err(), b.lastWords())

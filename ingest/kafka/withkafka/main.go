@@ -22,7 +22,10 @@ import (
 	"github.com/weir-stream/weir/ingest/kafka/kafkatest"
 )
 
-const brokersVariable = "KAFKA_BROKERS"
+const (
+	brokersVariable = "KAFKA_BROKERS"
+	versionVariable = "KAFKA_VERSION" // for tests that start, and kill, brokers of their own
+)
 
 func main() {
 	versions := flag.String("versions", "4.1.1,3.9.1", "versions of Apache Kafka, one after the other")
@@ -44,13 +47,13 @@ func run(ctx context.Context, versions, command []string) error {
 	}
 	if given := os.Getenv(brokersVariable); given != "" {
 		say("%s is set: running with the brokers at %s, and starting none", brokersVariable, given)
-		return execute(ctx, command, given)
+		return execute(ctx, command, given, os.Getenv(versionVariable))
 	}
 	for _, version := range versions {
 		err := with(ctx, version, command)
 		if errors.Is(err, kafkatest.ErrMissing) {
 			say("%v; running without a real broker: the tests use one inside their process", err)
-			return execute(ctx, command, "")
+			return execute(ctx, command, "", "")
 		}
 		if err != nil {
 			return fmt.Errorf("with Kafka %s: %w", version, err)
@@ -70,14 +73,14 @@ func with(ctx context.Context, version string, command []string) error {
 		return err
 	}
 	say("Kafka %s is at %s", version, b.Addr)
-	return errors.Join(execute(ctx, command, b.Addr), b.Stop())
+	return errors.Join(execute(ctx, command, b.Addr, version), b.Stop())
 }
 
-func execute(ctx context.Context, command []string, brokers string) error {
+func execute(ctx context.Context, command []string, brokers, version string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), brokersVariable+"="+brokers)
+	cmd.Env = append(os.Environ(), brokersVariable+"="+brokers, versionVariable+"="+version)
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", strings.Join(command, " "), err)
 	}
