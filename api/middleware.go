@@ -20,6 +20,10 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
+// StoreHeader names, opaquely, the store that a server answers from: who has a
+// store of its own in mind knows by it whether it asks the right server.
+const StoreHeader = "Weir-Store"
+
 // requestIDKey is the context's key of a request's id.
 type requestIDKey struct{}
 
@@ -48,6 +52,14 @@ func isRequestID(id string) bool {
 	return !strings.ContainsFunc(id, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
 	})
+}
+
+// tellStore says from which store is answered.
+func (s *Server) tellStore(next http.Handler) http.Handler {
+	if s.store == "" {
+		return next
+	}
+	return middleware.SetHeader(StoreHeader, s.store)(next)
 }
 
 // observe counts, times and logs requests.

@@ -31,6 +31,7 @@ func (s *Server) route(registry *prometheus.Registry, version string) error {
 	router := chi.NewRouter()
 	router.Use(
 		identify,
+		s.tellStore,
 		s.observe,
 		s.rescue,
 		harden,
@@ -56,6 +57,9 @@ func (s *Server) route(registry *prometheus.Registry, version string) error {
 		Method: http.MethodGet, Path: "/metrics", OperationID: "metrics", Tags: []string{"operation"},
 		Summary: "Metrics in the text format of Prometheus",
 	}, "text/plain", scrape)
+	if s.cluster != nil {
+		router.Mount("/internal", s.cluster.Handler()) // for other nodes; no part of the API
+	}
 	s.handler = router
 	return s.publish(router)
 }
@@ -90,6 +94,12 @@ func (s *Server) operations() {
 		Summary: "Ask a question that is long", MaxBodyBytes: maxQuestion,
 	}, append(problems, bodyTooLarge, unsupportedMedia)...)), s.queryPost)
 
+	if s.cluster != nil {
+		huma.Register(s.huma, s.operation(huma.Operation{
+			Method: http.MethodGet, Path: "/v1/cluster", OperationID: "cluster", Tags: []string{"operation"},
+			Summary: "The nodes, whose the partitions are and how far they have come",
+		}, behind, queryTimeout), s.showCluster)
+	}
 	huma.Register(s.huma, s.operation(huma.Operation{
 		Method: http.MethodGet, Path: "/-/healthy", OperationID: "healthy", Tags: []string{"operation"},
 		Summary: "Whether the process answers at all",

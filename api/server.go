@@ -5,6 +5,7 @@
 //	GET  /v1/streams/{stream}/rejected   what decode refused, with a sample
 //	GET  /v1/streams                     definitions, watermarks, totals
 //	GET  /v1/query, POST /v1/query       questions
+//	GET  /v1/cluster                     nodes, whose the partitions are, how far they have come
 //	GET  /-/healthy, /-/ready, /metrics  for those who run it
 //	GET  /openapi.yaml, /openapi.json    all of this in full
 //
@@ -58,6 +59,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/api/cluster"
 	"github.com/weir-stream/weir/query"
 )
 
@@ -92,6 +94,7 @@ type Options struct {
 	Streams  []*weir.Stream
 	Ingester Ingester
 	Engine   Engine
+	Cluster  *cluster.Cluster // nil: there are no other nodes, and nothing is said of them
 
 	// Ready says why the service can't be used yet, or nil. It is asked at
 	// each GET /-/ready. Nil means that it always can.
@@ -100,6 +103,7 @@ type Options struct {
 	Registry *prometheus.Registry // served at /metrics; the API adds its own
 	Logger   *slog.Logger
 	Version  string // of the program, in the OpenAPI document
+	Store    string // tells stores apart, in the header Weir-Store of every answer; may be empty
 	Limits   Limits
 }
 
@@ -129,8 +133,10 @@ type Server struct {
 	streams  []*weir.Stream
 	ingester Ingester
 	engine   Engine
+	cluster  *cluster.Cluster
 	ready    func() error
 	log      *slog.Logger
+	store    string
 	limits   Limits
 	metrics  *metrics
 
@@ -149,8 +155,10 @@ func New(o Options) (*Server, error) {
 		streams:  o.Streams,
 		ingester: o.Ingester,
 		engine:   o.Engine,
+		cluster:  o.Cluster,
 		ready:    o.Ready,
 		log:      o.Logger,
+		store:    o.Store,
 		limits:   limits,
 		pushing:  budget{limit: limits.PushMemory},
 		turns:    turns{running: make(chan struct{}, limits.Queries), queue: int64(limits.QueryQueue)},

@@ -70,7 +70,7 @@ the answer is a time series; with a --window wider than the step, a sliding one.
 			if cmd.Flags().Changed("url") {
 				answer, err = askServer(ctx, address, q)
 			} else {
-				answer, err = askConfigured(ctx, config, cmd.Flags().Changed("config"), address, q)
+				answer, err = askConfigured(ctx, cmd.ErrOrStderr(), config, cmd.Flags().Changed("config"), address, q)
 			}
 			if err != nil {
 				if cause := context.Cause(ctx); cause != nil && cmd.Context().Err() == nil {
@@ -134,8 +134,9 @@ func askServer(ctx context.Context, address string, q query.Text) (*query.Answer
 }
 
 // askConfigured asks the server that a configuration describes, or its store
-// when nothing listens there. Without any configuration it asks the fallback.
-func askConfigured(ctx context.Context, path string, given bool, fallback string, q query.Text) (*query.Answer, error) {
+// when nothing listens there, or something else does, which is said on stderr.
+// Without any configuration it asks the fallback.
+func askConfigured(ctx context.Context, stderr io.Writer, path string, given bool, fallback string, q query.Text) (*query.Answer, error) {
 	c, err := weir.Load(path)
 	if errors.Is(err, fs.ErrNotExist) && !given {
 		return askServer(ctx, fallback, q)
@@ -143,9 +144,18 @@ func askConfigured(ctx context.Context, path string, given bool, fallback string
 	if err != nil {
 		return nil, err
 	}
-	answer, err := askServer(ctx, reachable(c.Listen), q)
+	server, err := newRemote(reachable(c.Listen))
+	if err != nil {
+		return nil, err
+	}
+	server.store = storeID(c)
+	answer, err := server.query(ctx, q)
 	var refused *net.OpError
-	if errors.As(err, &refused) && refused.Op == "dial" {
+	switch {
+	case errors.Is(err, errOtherStore):
+		fmt.Fprintf(stderr, "weir: %v; reading %s itself\n", err, c.Store)
+		return askStore(ctx, c, q)
+	case errors.As(err, &refused) && refused.Op == "dial":
 		return askStore(ctx, c, q)
 	}
 	return answer, err

@@ -3,21 +3,46 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 
+	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/api"
 	"github.com/weir-stream/weir/query"
 )
 
 // remote is a server, spoken to over its HTTP API.
 type remote struct {
-	base string // such as http://127.0.0.1:8080
-	http *http.Client
+	base  string // such as http://127.0.0.1:8080
+	store string // what it must answer from, a storeID; empty: whatever it does
+	http  *http.Client
+}
+
+// errOtherStore says that a server is none, or not the one that was meant.
+var errOtherStore = errors.New("what listens there does not serve the store of this configuration")
+
+// storeID tells the stores of this machine's configurations apart, without
+// telling others where they are.
+func storeID(c *weir.Config) string {
+	place := c.Store
+	if !strings.Contains(place, "://") {
+		if path, err := filepath.Abs(place); err == nil {
+			place = path
+		}
+		if path, err := filepath.EvalSymlinks(place); err == nil {
+			place = path
+		}
+	}
+	sum := sha256.Sum256([]byte(place))
+	return hex.EncodeToString(sum[:8])
 }
 
 // newRemote reads the address of a server, which may leave the scheme out.
@@ -92,6 +117,9 @@ func (c *remote) do(request *http.Request, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("ask %s: %w", c.base, errors.Unwrap(err)) // without the long URL
 	}
 	defer response.Body.Close()
+	if c.store != "" && response.Header.Get(api.StoreHeader) != c.store {
+		return nil, fmt.Errorf("ask %s: %w", c.base, errOtherStore)
+	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("answer of %s: %w", c.base, err)

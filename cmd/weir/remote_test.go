@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/api"
 	"github.com/weir-stream/weir/query"
 )
 
@@ -19,8 +22,10 @@ const cannedAnswer = `{"stream": "web", "from": "2026-03-01T00:00:00Z", "to": "2
 // A configuration leads to the server that it describes, when one listens.
 func TestAskConfigured(t *testing.T) {
 	var asked *http.Request
+	var store string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = r
+		w.Header().Set(api.StoreHeader, store)
 		fmt.Fprint(w, cannedAnswer)
 	}))
 	defer server.Close()
@@ -29,8 +34,14 @@ func TestAskConfigured(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	c, err := weir.Load(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store = storeID(c)
+	var stderr bytes.Buffer
 	q := query.Text{Stream: "web", Select: "count", Where: `a = "b & c"`, From: "-1h"}
-	answer, err := askConfigured(t.Context(), config, true, "127.0.0.1:1", q)
+	answer, err := askConfigured(t.Context(), &stderr, config, true, "127.0.0.1:1", q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,8 +51,26 @@ func TestAskConfigured(t *testing.T) {
 	if asked.FormValue("where") != q.Where || asked.FormValue("from") != q.From || asked.FormValue("by") != "" {
 		t.Errorf("the server was asked %s", asked.URL)
 	}
-	if _, err := askConfigured(t.Context(), filepath.Join(t.TempDir(), "weir.yaml"), false, server.URL, q); err != nil {
+	if _, err := askConfigured(t.Context(), &stderr, filepath.Join(t.TempDir(), "weir.yaml"), false, server.URL, q); err != nil {
 		t.Errorf("without a configuration the fallback is asked: %v", err)
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("stderr %q", &stderr)
+	}
+
+	// The server of another store, or what is no Weir at all, is not believed.
+	if err := os.Mkdir(c.Store, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, store = range []string{"", "another"} {
+		stderr.Reset()
+		answer, err := askConfigured(t.Context(), &stderr, config, true, "127.0.0.1:1", query.Text{Stream: "web", Select: "count"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answer.Series[0].Columns[0].Value[0]; got != 0 || !strings.Contains(stderr.String(), "does not serve the store") {
+			t.Errorf("count is %v, want 0 of the empty store; stderr %q", got, &stderr)
+		}
 	}
 }
 

@@ -165,7 +165,7 @@ func (r *rooms) engine(live query.Live) *query.Engine {
 // askStore answers a question from the store alone.
 func askStore(ctx context.Context, c *weir.Config, q query.Text) (_ *query.Answer, err error) {
 	if _, err := os.Stat(c.Store); !c.Remote() && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("nothing listens on %s, and there is no store in %s; load or serve something first", c.Listen, c.Store)
+		return nil, fmt.Errorf("no server of this configuration listens on %s, and there is no store in %s; load or serve something first", c.Listen, c.Store)
 	}
 	if c.Cache != nil {
 		c.Cache.Disk = nil // a server may hold it, and one question warms nothing

@@ -96,18 +96,22 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 			}
 		}
 	}
-	sources, err := r.sources()
+	address := advertised(c, listener.Addr())
+	sources, err := r.sources(address)
 	if err != nil {
 		return err
 	}
 	node := r.node(j, sources)
-	engine := r.engine(node)
+	nodes := r.cluster(node, sources, address)
+	defer nodes.Close()
+	engine := r.engine(nodes)
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		node.Collector(),
+		nodes.Collector(),
 		engine.Collector(),
 		store.Collector(slices.Collect(maps.Values(r.catalogs))),
 	)
@@ -116,10 +120,12 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		Streams:  r.streams,
 		Ingester: node,
 		Engine:   engine,
+		Cluster:  nodes,
 		Ready:    node.Ready,
 		Registry: registry,
 		Logger:   log,
 		Version:  version(),
+		Store:    storeID(c),
 		Limits:   api.Limits{Body: int64(c.Limits.Body), QueryTime: c.Limits.Query.Time},
 	})
 	if err != nil {
