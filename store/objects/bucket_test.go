@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 	"gocloud.dev/gcerrors"
 
@@ -56,6 +57,10 @@ func inMemory(t *testing.T, prefix string) *Bucket {
 		blobs:  blobs,
 		absent: func(_ operation, err error) bool { return gcerrors.Code(err) == gcerrors.NotFound },
 		close:  blobs.Close,
+
+		status:     func(error) int { return 0 },
+		startAfter: func(func(any) bool, string) {},
+		version:    func(*blob.Reader) string { return "" },
 	}, prefix)
 	t.Cleanup(func() { b.Close() })
 	return b

@@ -67,7 +67,7 @@ func (m *metrics) observe(op operation, what outcome, took time.Duration) {
 }
 
 func (b *Bucket) outcomeOf(op operation, err error) outcome {
-	switch status := statusOf(err); {
+	switch status := b.service.status(err); {
 	case err == nil:
 		return outcomeOK
 	case isTaken(err):

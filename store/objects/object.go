@@ -47,7 +47,7 @@ func (b *Bucket) Open(ctx context.Context, name string) (store.Object, error) {
 	o := &object{bucket: b, ctx: ctx, name: name, key: key}
 	if err == nil {
 		err = b.try(ctx, opOpen, 0, o.open)
-		if statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
+		if b.service.status(err) == http.StatusRequestedRangeNotSatisfiable {
 			// It is empty or, to some servers, shorter than what was asked for.
 			err = b.try(ctx, opOpen, 0, o.openWhole)
 		}
@@ -68,7 +68,7 @@ func (o *object) open(ctx context.Context, progress func(int)) error {
 		return err
 	}
 	defer r.Close()
-	o.size, o.version = r.Size(), versionOf(r)
+	o.size, o.version = r.Size(), o.bucket.service.versionOf(r)
 	var start int64
 	if o.bucket.service.ends {
 		var ok bool
@@ -88,7 +88,7 @@ func (o *object) openWhole(ctx context.Context, progress func(int)) error {
 		return err
 	}
 	defer r.Close()
-	o.size, o.version = r.Size(), versionOf(r)
+	o.size, o.version = r.Size(), o.bucket.service.versionOf(r)
 	data, err := readAll(r, int(min(openedBytes, o.size)), progress)
 	o.opened.Store(&span{data: data})
 	return err
@@ -151,7 +151,7 @@ func (o *object) readAt(p []byte, at int64) (n int, err error) {
 		n, err = readFull(r, p, progress)
 		return err
 	})
-	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable {
+	if o.bucket.service.status(err) == http.StatusRequestedRangeNotSatisfiable {
 		return 0, nil // it is shorter than it was
 	}
 	return n, err

@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/aws/smithy-go"
-	"google.golang.org/api/googleapi"
 
 	"github.com/weir-stream/weir/store"
 )
@@ -32,7 +30,7 @@ func (b *Bucket) try(ctx context.Context, op operation, body int, request func(c
 			return fmt.Errorf("%w (%w)", store.ErrNotFound, err)
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case !mayPass(err) || attempt == b.policy.attempts:
+		case !b.mayPass(err) || attempt == b.policy.attempts:
 			return err
 		}
 		if pauseErr := pause(ctx, jitter(wait)); pauseErr != nil {
@@ -64,7 +62,7 @@ func (b *Bucket) attempt(ctx context.Context, op operation, body int, request fu
 // mayPass reports whether the same request may succeed later. The services say
 // by a status of 400 to 499 that it will not, but for a few; what an answer says
 // that is torn is not known.
-func mayPass(err error) bool {
+func (b *Bucket) mayPass(err error) bool {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return true
 	}
@@ -75,30 +73,12 @@ func mayPass(err error) bool {
 			return true
 		}
 	}
-	switch code := statusOf(err); code {
+	switch code := b.service.status(err); code {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
 	default:
 		return code < 400 || code > 499
 	}
-}
-
-// statusOf returns the HTTP status that a service answered with, or 0.
-func statusOf(err error) int {
-	var (
-		s3    interface{ HTTPStatusCode() int }
-		gcs   *googleapi.Error
-		azure *azcore.ResponseError
-	)
-	switch {
-	case errors.As(err, &s3):
-		return s3.HTTPStatusCode()
-	case errors.As(err, &gcs):
-		return gcs.Code
-	case errors.As(err, &azure):
-		return azure.StatusCode
-	}
-	return 0
 }
 
 // jitter returns something between half of a wait and one and a half, so that
