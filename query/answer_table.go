@@ -85,11 +85,11 @@ func (a *Answer) writeOnePoint(w io.Writer) {
 				label = ""
 			}
 		case c.Bins != nil:
-			largest := 0.0
-			for _, bin := range c.Bins[0] {
+			bins, largest := joined(c.Bins[0], maxBars), 0.0
+			for _, bin := range bins {
 				largest = max(largest, float64(bin.Count))
 			}
-			for _, bin := range c.Bins[0] {
+			for _, bin := range bins {
 				bar := strings.Repeat("█", int(math.Ceil(30*float64(bin.Count)/largest)))
 				lines = append(lines, []string{label, fmt.Sprintf("%s to %s", number(bin.Lower), number(bin.Upper)), number(float64(bin.Count)), bar})
 				label = ""
@@ -103,6 +103,24 @@ func (a *Answer) writeOnePoint(w io.Writer) {
 		}
 	}
 	writeAligned(w, lines, nil)
+}
+
+// maxBars bounds the lines of a histogram, so that its shape is seen at once.
+// JSON and CSV have all of its bins.
+const maxBars = 24
+
+// joined returns at most n bins, each made of as many neighbours.
+func joined(bins []sketch.Bin, n int) []sketch.Bin {
+	each := max(1, (len(bins)+n-1)/n)
+	coarse := make([]sketch.Bin, 0, n)
+	for part := range slices.Chunk(bins, each) {
+		bin := sketch.Bin{Lower: part[0].Lower, Upper: part[len(part)-1].Upper}
+		for _, b := range part {
+			bin.Count += b.Count
+		}
+		coarse = append(coarse, bin)
+	}
+	return coarse
 }
 
 // writeRows writes a row for each series, or for each point of the only series.

@@ -186,3 +186,35 @@ func TestNumber(t *testing.T) {
 		}
 	}
 }
+
+// A table shows the shape of a histogram, in lines that fit a screen.
+func TestJoinedBins(t *testing.T) {
+	for n := range 200 {
+		bins := make([]sketch.Bin, n)
+		for i := range bins {
+			bins[i] = sketch.Bin{Lower: float64(i), Upper: float64(i + 1), Count: uint64(i + 1)}
+		}
+		coarse := joined(bins, maxBars)
+		if len(coarse) > maxBars || n <= maxBars && len(coarse) != n {
+			t.Errorf("%d bins became %d", n, len(coarse))
+		}
+		end, sum := 0.0, 0
+		for _, b := range coarse {
+			if b.Lower != end {
+				t.Errorf("of %d bins: one begins at %v, the one before ends at %v", n, b.Lower, end)
+			}
+			end, sum = b.Upper, sum+int(b.Count)
+		}
+		if end != float64(n) || sum != n*(n+1)/2 {
+			t.Errorf("%d bins end at %v and hold %d", n, end, sum)
+		}
+	}
+	a := &Answer{From: time.Unix(0, 0), To: time.Unix(1, 0), Series: []Series{{T: []int64{0}, Columns: []Column{{Name: "ms.histogram", Bins: [][]sketch.Bin{make([]sketch.Bin, 300)}}}}}}
+	for i := range a.Series[0].Columns[0].Bins[0] {
+		a.Series[0].Columns[0].Bins[0][i].Count = 1
+	}
+	var out bytes.Buffer
+	if err := a.WriteTable(&out, 100); err != nil || bytes.Count(out.Bytes(), []byte("\n")) > maxBars+4 {
+		t.Errorf("%v:\n%s", err, &out)
+	}
+}
