@@ -38,6 +38,7 @@ func (c *Cells) Rows() int { return len(c.Window) }
 type Selection struct {
 	From, To int64                    // cells whose window starts in [From, To), Unix nanoseconds
 	Match    func(dims []string) bool // nil means every series; called once a series
+	Where    string                   // Match as text, for owners in other processes; may be empty
 	Measures []bool                   // parallel to Stream.Measures; nil means none
 	Bare     []bool                   // parallel to Stream.Measures: wanted without its sketch; nil means none
 }

@@ -262,6 +262,23 @@ func (c *cover) incomplete(from, to int64, watermark int64, known bool) (notes [
 	return notes
 }
 
+// behind names the partitions of which earlier answers have shown more. What an
+// owner had in memory went with it, and is being read again: an answer without
+// it counts less than one before did.
+func (c *cover) behind(shown map[string]int64) (notes []string) {
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		at, known := slices.BinarySearchFunc(c.partitions, name, func(p partition, name string) int { return strings.Compare(p.name, name) })
+		end := int64(0)
+		if known {
+			end = c.partitions[at].end
+		}
+		if end < shown[name] {
+			notes = append(notes, fmt.Sprintf("partition %s was answered for up to offset %d before; its events from %d on are being read again", name, shown[name], end))
+		}
+	}
+	return notes
+}
+
 // slowest returns the partition whose own watermark is the stream's while
 // another one has come further, or nil.
 func (c *cover) slowest(watermark int64) *partition {

@@ -45,6 +45,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -91,8 +92,9 @@ type Engine struct {
 	maxAge   time.Duration
 	counters counters
 
-	mu   sync.Mutex
-	idle map[string]idleness // by stream; guarded by mu
+	mu    sync.Mutex
+	idle  map[string]idleness         // by stream; guarded by mu
+	shown map[string]map[string]int64 // by stream, offset that answers have reached of each partition; guarded by mu
 }
 
 // idleness is since when all partitions of a stream are known to be idle.
@@ -107,6 +109,7 @@ func New(catalogs []Catalog, live Live, o Options) *Engine {
 	e := &Engine{
 		catalogs: slices.Clone(catalogs), live: live, now: o.Now,
 		limits: o.Limits.over(defaultLimits), maxAge: cmp.Or(o.MaxAge, time.Second), idle: make(map[string]idleness),
+		shown: make(map[string]map[string]int64),
 	}
 	e.limits.Points = min(e.limits.Points, maxPoints)
 	e.limits.Cells = min(e.limits.Cells, math.MaxInt32)
@@ -160,6 +163,7 @@ func (e *Engine) ask(ctx context.Context, catalog Catalog, p *plan) (*Answer, er
 	refresh := e.live == nil
 	for range maxRestarts {
 		now := e.now()
+		shown := e.shownOf(p.stream.Name) // before the cover is made, or a quicker question would count as the past
 		c, err := e.cover(ctx, catalog, p, now, refresh)
 		if err != nil {
 			return nil, err
@@ -171,7 +175,7 @@ func (e *Engine) ask(ctx context.Context, catalog Catalog, p *plan) (*Answer, er
 		watermark, known := c.watermark(catalog.Stream().Time.Lateness, func(largest int64) time.Duration {
 			return e.idleFor(p.stream.Name, largest, now)
 		})
-		missing := c.incomplete(s.read, s.to, watermark, known)
+		missing := append(c.incomplete(s.read, s.to, watermark, known), c.behind(shown)...)
 		if len(missing) == 0 && !refresh && e.tooOld(c.snapshot, s.to, p.stream, now) {
 			refresh = true // a partition may have appeared since
 			continue
@@ -189,6 +193,7 @@ func (e *Engine) ask(ctx context.Context, catalog Catalog, p *plan) (*Answer, er
 			return nil, err
 		}
 		e.counters.cells.Add(m.cells)
+		e.show(p.stream.Name, c)
 		a := &Answer{
 			Stream: p.stream.Name, From: time.Unix(0, s.from).UTC(), To: time.Unix(0, s.to).UTC(),
 			Step: time.Duration(p.step), Window: time.Duration(p.window), Confidence: p.request.Confidence,
@@ -319,6 +324,28 @@ func (e *Engine) idleFor(stream string, largest int64, now time.Time) time.Durat
 		return 0
 	}
 	return now.Sub(i.since)
+}
+
+// shownOf returns how far answers about a stream have come so far.
+func (e *Engine) shownOf(stream string) map[string]int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.shown[stream])
+}
+
+// show remembers how far an answer has come.
+func (e *Engine) show(stream string, c *cover) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	shown := e.shown[stream]
+	if shown == nil {
+		shown = make(map[string]int64)
+		e.shown[stream] = shown
+	}
+	for i := range c.partitions {
+		p := &c.partitions[i]
+		shown[p.name] = max(shown[p.name], p.end)
+	}
 }
 
 func (e *Engine) catalog(name string) (Catalog, error) {

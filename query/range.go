@@ -101,7 +101,7 @@ func (p *plan) selection(from, to int64) weir.Selection {
 			bare[c.measure] = false
 		}
 	}
-	return weir.Selection{From: from, To: to, Match: p.match, Measures: p.wanted, Bare: bare}
+	return weir.Selection{From: from, To: to, Match: p.match, Where: p.request.Where.String(), Measures: p.wanted, Bare: bare}
 }
 
 // liveSelection asks for at least what the answer will need. What its range

@@ -52,6 +52,10 @@ const (
 	maxWhereDepth = 100
 )
 
+// Match resolves the filter against a stream, for a [weir.Selection]. It
+// returns nil where everything matches.
+func (w Where) Match(s *weir.Stream) (func(dims []string) bool, error) { return w.bind(s) }
+
 // bind resolves the filter against a stream. It returns nil where everything matches.
 func (w Where) bind(s *weir.Stream) (func(dims []string) bool, error) {
 	if w.root == nil {
