@@ -48,6 +48,11 @@ type Config struct {
 	// machine reaches; Weir itself asks nobody for a password.
 	Listen string `yaml:"listen"`
 
+	// Address under which the other nodes reach this one, host:port, where
+	// several share the partitions of a topic: each answers for what it has
+	// in memory. Default listen, with this machine's name if that has no host.
+	Advertise string `yaml:"advertise,omitempty"`
+
 	// Address of the listener for profiles (/debug/pprof). Default none.
 	Admin string `yaml:"admin"`
 

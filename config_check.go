@@ -145,11 +145,26 @@ func (k *checker) check(c *Config) {
 	atLeast(k, "limits.query.points", q.Points, 1, decimal)
 	atLeast(k, "limits.query.memory", q.Memory, 1<<20, Size.String)
 	k.checkAddress("listen", c.Listen)
+	if c.Advertise != "" {
+		k.checkAdvertise(c.Advertise)
+	}
 	if c.Admin != "" {
 		k.checkAddress("admin", c.Admin)
 	}
 	if c.Admin != "" && c.Admin == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
 		k.fail("admin", "admin is the address of listen; profiles need one of their own")
+	}
+}
+
+// checkAdvertise reports what no other node could reach.
+func (k *checker) checkAdvertise(address string) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" || port == "0" {
+		k.fail("advertise", "advertise is written host:port, which %q is not", address)
+		return
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		k.fail("advertise", "advertise is where other nodes reach this one, which %q does not say; name its host", address)
 	}
 }
 
