@@ -35,8 +35,10 @@ bench: ## measure ingest: events a second, from a file to segments
 bench-kafka: ## measure fetching: messages a CPU-second, beside other clients
 	$(GO) run ./bench/kafka
 
-bench-sketch: ## measure the sketches: time and bytes of every operation
-	$(GO) test -run '^$$' -bench . -benchmem ./sketch
+bench-sketch: ## measure the sketches beside the libraries: time, bytes, spread
+	cd bench/sketch && $(GO) test -run '^$$' -bench 'Distinct|Quantile|Heavy|Series' -cpu 1 -benchtime 100ms -count 6 . | $(GO) tool benchstat -col /lib -
+	cd bench/sketch && $(GO) test -run '^$$' -bench Memory -cpu 1 -benchtime 1x .
+	$(GO) test -run '^$$' -bench 'CellEncode|MergeBinary' -cpu 1 -benchtime 100ms ./sketch
 
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
