@@ -50,7 +50,7 @@ const (
 	runGap      = 6    // a run ends after so many points that are not extreme
 	runPrior    = 10   // extremes the prior of the extremal index is worth
 	extremal    = 0.3  // that prior
-	refit       = 16   // deviations between two fits of the tail
+	refit       = 8    // deviations between two fits of the tail
 	heaviest    = 1e12 // weight at which all are scaled down
 	commonplace = 0.125
 )
@@ -149,10 +149,14 @@ func (s *surprise) fit() {
 			break
 		}
 	}
-	p95 := u
-	for below := sum; below < 0.05*s.total && p95 > 0; {
+	p95, below := u, sum
+	for below < 0.05*s.total && p95 > 0 {
 		p95--
 		below += float64(s.counts[p95])
+	}
+	within := 0.0 // the share of bucket p95 that lies below the percentile
+	if c := float64(s.counts[p95]); c > 0 {
+		within = min(max((below-0.05*s.total)/c, 0), 1)
 	}
 	start := float64(u + 1)
 	excess, count := 0.0, 0.0
@@ -163,7 +167,7 @@ func (s *surprise) fit() {
 	}
 	n := count / s.weight
 	s.tail = tail{
-		p95:   math.Exp2(float64(p95)/bucketsPerOctave + lowestOctave),
+		p95:   math.Exp2((float64(p95)+within)/bucketsPerOctave + lowestOctave),
 		start: start,
 		above: (n + 1) / (s.total/s.weight + 1),
 		index: (excess/s.weight*bucketWidth + tailIndex*tailPrior) / (n + tailPrior),

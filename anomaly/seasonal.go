@@ -41,17 +41,19 @@ type Seasonal struct {
 	config SeasonalConfig
 	hash   uint64
 
-	seen    int64 // points learned, missing ones not counted
-	last    int64 // step learned last
-	begun   bool
-	level   float64
-	scatter float64 // mean absolute distance from the level
-	noise   float64 // mean absolute residual
-	seasons seasons
-	search  *periodSearch // while periods are being looked for
+	seen     int64 // points learned, missing ones not counted
+	last     int64 // step learned last
+	begun    bool
+	level    float64
+	scatter  float64 // mean absolute distance from the level
+	noise    float64 // mean absolute residual
+	change   float64 // mean absolute change from point to point
+	previous float64 // value of the point before
+	seasons  seasons
+	search   *periodSearch // while periods are being looked for
 
 	short, long, raw, unrest float64 // smoothed deviations, in units of scatter
-	surprises                [channels]surprise
+	surprises                [surprises]surprise
 	total                    surprise
 
 	away     int     // points the residual has stayed on one side, far off
@@ -103,6 +105,11 @@ const (
 	byRaw
 	byUnrest
 	channels
+
+	// The change from one point to the next is no channel of its own, only part
+	// of the unrest.
+	byChange  = channels
+	surprises = channels + 1
 )
 
 // What follows was chosen on one half of the development series of a public
@@ -197,7 +204,7 @@ type verdict struct {
 	rawApart          float64
 	short, long, raw  float64
 	unrest            float64
-	sizes             [channels]float64 // deviations
+	sizes             [surprises]float64 // deviations
 	scores            [channels]float64
 	total, totalScore float64
 }
@@ -226,15 +233,17 @@ func (d *Seasonal) judge(p Point) *verdict {
 	v.short = d.short + (v.apart-d.short)/min(shortSmoothing, n)
 	v.long = d.long + (v.apart-d.long)/min(longSmoothing, n)
 	v.raw = d.raw + (v.rawApart-d.raw)/min(longSmoothing, n)
-	v.sizes = [channels]float64{
-		byPoint: math.Abs(v.apart),
-		byShort: math.Abs(v.short),
-		byLong:  math.Abs(v.long),
-		byRaw:   math.Abs(v.raw),
+	v.sizes = [surprises]float64{
+		byChange: math.Abs(apart(v.value-d.previous, d.change, d.level)),
+		byPoint:  math.Abs(v.apart),
+		byShort:  math.Abs(v.short),
+		byLong:   math.Abs(v.long),
+		byRaw:    math.Abs(v.raw),
 	}
 	v.scores[byPoint] = d.surprises[byPoint].of(v.sizes[byPoint])
 	if d.seen >= int64(d.config.Warmup/4) {
-		v.unrest = d.unrest + (min(v.scores[byPoint], surpriseCap)-d.unrest)/min(longSmoothing, n)
+		strange := max(v.scores[byPoint], d.surprises[byChange].of(v.sizes[byChange]))
+		v.unrest = d.unrest + (min(strange, surpriseCap)-d.unrest)/min(longSmoothing, n)
 	}
 	v.sizes[byUnrest] = math.Exp(3 * v.unrest)
 	sum := 0.0
@@ -378,10 +387,16 @@ func (d *Seasonal) learnLevel(v *verdict) {
 	rate := 1 / min(levelMemory*float64(d.config.Warmup), n+1)
 	distance := v.value - d.level
 	move, size, off := distance, math.Abs(distance), math.Abs(v.residual)
+	change := math.Abs(v.value - d.previous)
+	if d.seen == 0 {
+		change = 0
+	}
+	d.previous = v.value
 	if n >= unclipped {
 		move = min(max(move, -clipLevel*d.scatter), clipLevel*d.scatter)
 		size = min(size, clipScatter*d.scatter)
 		off = min(off, clipScatter*d.noise)
+		change = min(change, clipScatter*d.change)
 	}
 	d.level += rate * move
 	if !v.point.Holiday {
@@ -389,6 +404,7 @@ func (d *Seasonal) learnLevel(v *verdict) {
 	}
 	d.scatter += (size - d.scatter) / min(levelMemory*float64(d.config.Warmup), n)
 	d.noise += (off - d.noise) / min(levelMemory*float64(d.config.Warmup), n)
+	d.change += (change - d.change) / min(levelMemory*float64(d.config.Warmup), n)
 	d.jump(v)
 }
 
