@@ -117,6 +117,7 @@ how many different, how slow, which most" for any range with a stated error.`,
 		newQuery(),
 		newCheck(),
 		newInspect(),
+		newDetect(),
 		newSketch(),
 		newVersion(),
 	)
