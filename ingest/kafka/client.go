@@ -45,6 +45,8 @@ const (
 	apiApiVersions = 18
 
 	anyBroker = -1
+
+	maxPartitions = 100_000 // of a topic
 )
 
 // call is one request to one broker. It owns all that it reads into: when its
@@ -119,7 +121,7 @@ func (x *exchange) negotiate(broker int32) error {
 		return fmt.Errorf("ask the broker for its versions: %w", code)
 	}
 	x.versions = make(apiVersions)
-	for range r.count() {
+	for range r.elements() {
 		api := r.int16()
 		x.versions[api] = [2]int16{r.int16(), r.int16()}
 	}
@@ -194,7 +196,7 @@ func (c *client) metadata(ctx context.Context, topic string) (layout, error) {
 		}
 		l := layout{at: out.at, code: kafkago.UnknownTopicOrPartition}
 		r.int32() // throttled for
-		for range r.count() {
+		for range r.elements() {
 			r.int32()
 			r.string()
 			r.int32()
@@ -203,24 +205,25 @@ func (c *client) metadata(ctx context.Context, topic string) (layout, error) {
 		}
 		r.string() // cluster
 		r.int32()  // controller
-		for range r.count() {
+		for range r.elements() {
 			code, name := kafkago.Error(r.int16()), r.string()
 			id := r.id()
 			r.int8() // internal
-			partitions := r.count()
-			leaders := make([]int32, partitions)
-			for i := range leaders {
-				leaders[i] = -1
-			}
-			for range partitions {
+			var leaders []int32
+			for range r.elements() {
 				r.int16() // without a leader, say
 				n, leader := int(r.int32()), r.int32()
-				r.int32() // epoch
-				for range 3 {
-					r.skip(4 * r.count())
+				r.int32()     // epoch
+				for range 3 { // replicas, those in sync, those offline
+					for range r.elements() {
+						r.int32()
+					}
 				}
 				r.end()
-				if n >= 0 && n < len(leaders) {
+				if n >= 0 && n < maxPartitions {
+					for len(leaders) <= n {
+						leaders = append(leaders, -1)
+					}
 					leaders[n] = leader
 				}
 			}
@@ -284,9 +287,9 @@ func (c *client) offsetAt(ctx context.Context, broker int32, topic string, parti
 		}
 		offset, code := int64(-1), kafkago.UnknownTopicOrPartition
 		r.int32() // throttled for
-		for range r.count() {
+		for range r.elements() {
 			name := r.string()
-			for range r.count() {
+			for range r.elements() {
 				n := r.int32()
 				c := kafkago.Error(r.int16())
 				r.int64() // time

@@ -174,14 +174,14 @@ func (f *fetcher) response(r *responseReader, v int16, id topicID, wants []*want
 		return code
 	}
 	r.int32() // session
-	for range r.count() {
+	for range r.elements() {
 		var ours bool
 		if v >= fetchByIDs {
 			ours = r.id() == id
 		} else {
 			ours = r.string() == f.topic
 		}
-		for range r.count() {
+		for range r.elements() {
 			w := answers(wants, r.int32())
 			if r.err == nil && (w == nil || !ours) {
 				return fmt.Errorf("%w: it tells of what was not asked", errMalformed)
@@ -195,7 +195,7 @@ func (f *fetcher) response(r *responseReader, v int16, id topicID, wants []*want
 			r.int64() // last stable offset
 			w.start = r.int64()
 			w.aborted = w.aborted[:0]
-			for range r.count() {
+			for range r.elements() {
 				w.aborted = append(w.aborted, abortedTxn{producer: r.int64(), first: r.int64()})
 				r.end()
 			}

@@ -746,3 +746,22 @@ func TestAuthentication(t *testing.T) {
 		})
 	}
 }
+
+// A partition that nobody asks for, because its shard is full, holds up no
+// other, and goes on where it stopped.
+func TestPausedPartitionHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	topic := w.topic(2)
+	f := w.fetcher(topic)
+	paused, other := w.log(f, 0), w.log(f, 1)
+	paused.open()
+	other.open()
+	var want []string
+	for i := range 5 {
+		w.produce(w.admin, topic, 0, fmt.Sprint("p", i))
+		w.produce(w.admin, topic, 1, fmt.Sprint("o", i))
+		w.expect(other.read(), numbered(int64(i), fmt.Sprint("o", i)))
+		want = append(want, fmt.Sprintf("%d:p%d", i, i))
+	}
+	w.expect(paused.read(), want)
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 )
 
 // requestWriter builds a request of the Kafka protocol. From some version on, every
@@ -182,8 +183,15 @@ func (r *responseReader) size(wide bool) int {
 	return int(n)
 }
 
-// count reads the length of an array; each element takes at least a byte.
-func (r *responseReader) count() int { return max(0, r.size(true)) }
+// elements reads the length of an array, and runs through it as long as there is
+// no fault. Each element takes at least a byte.
+func (r *responseReader) elements() iter.Seq[int] {
+	n := max(0, r.size(true))
+	return func(yield func(int) bool) {
+		for i := 0; i < n && r.err == nil && yield(i); i++ {
+		}
+	}
+}
 
 func (r *responseReader) string() string {
 	n := max(0, r.size(false))
@@ -209,7 +217,13 @@ func (r *responseReader) blob(buf []byte, n int) []byte {
 }
 
 // records reads the bytes of record batches into buf.
-func (r *responseReader) records(buf []byte) []byte { return r.blob(buf, max(0, r.size(true))) }
+func (r *responseReader) records(buf []byte) []byte {
+	n := max(0, r.size(true))
+	if n > partitionMost {
+		r.fail(fmt.Errorf("%w: %d bytes of one partition", errMalformed, n))
+	}
+	return r.blob(buf, n)
+}
 
 func (r *responseReader) skip(n int) {
 	if r.err == nil && n > 0 {
