@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 }
 
 // quick is a policy for servers that are near and fail often.
-var quick = policy{patience: 300 * time.Millisecond, rate: 1 << 30, attempts: 4, first: time.Millisecond, longest: 4 * time.Millisecond}
+var quick = policy{patience: 400 * time.Millisecond, rate: 1 << 30, attempts: 4, first: time.Millisecond, longest: 4 * time.Millisecond}
 
 // open opens a store in the server at the endpoint.
 func open(t *testing.T, endpoint, prefix string) *Bucket {
