@@ -40,8 +40,11 @@ bench-sketch: ## measure the sketches beside the libraries: time, bytes, spread
 	cd bench/sketch && $(GO) test -run '^$$' -bench Memory -cpu 1 -benchtime 1x .
 	$(GO) test -run '^$$' -bench 'CellEncode|MergeBinary' -cpu 1 -benchtime 100ms ./sketch
 
+bench-detect: ## measure the detectors: time a series or a point, bytes of state
+	$(GO) test -run '^$$' -bench . -benchmem ./anomaly
+
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka test-s3 bench bench-kafka bench-sketch accuracy
+.PHONY: help demo build test check test-kafka test-s3 bench bench-kafka bench-sketch bench-detect accuracy
 .DEFAULT_GOAL := help

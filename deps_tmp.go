@@ -31,5 +31,7 @@ import (
 	_ "golang.org/x/sync/errgroup"
 	_ "golang.org/x/sys/unix"
 	_ "golang.org/x/term"
+	_ "gonum.org/v1/gonum/stat/distuv"
+	_ "gonum.org/v1/plot"
 	_ "pgregory.net/rapid"
 )

@@ -249,7 +249,8 @@ func (e *EDivisive) begin(y []float64) ([]float64, error) {
 		return z, nil // constant, so nothing of it changes
 	}
 	for i, v := range y {
-		z[i] = (v - least) / (most - least)
+		// Halves, for the difference may be more than a float holds.
+		z[i] = (v/2 - least/2) / (most/2 - least/2)
 	}
 	return z, nil
 }

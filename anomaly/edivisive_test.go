@@ -222,7 +222,8 @@ func TestEDivisiveEdges(t *testing.T) {
 		}
 	}
 	// What is too large for a difference still has a place.
-	if _, err := (EDivisive{MinSize: 2}).Multi([]float64{-1e308, 1e308, -1e308, 1e308}); err != nil {
-		t.Error(err)
+	huge := []float64{-1e308, -1e308, -1e308, 1e308, 1e308, 1e308}
+	if got, err := (EDivisive{MinSize: 2}).Multi(huge); err != nil || !slices.Equal(got, []int{3}) {
+		t.Errorf("changes %v of %v, error %v", got, huge, err)
 	}
 }

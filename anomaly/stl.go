@@ -113,6 +113,9 @@ func (s STL) Decompose(y []float64) (*Decomposition, error) {
 	d := &Decomposition{Seasonal: p.seasonal, Trend: p.trend, Remainder: make([]float64, len(y)), Weight: p.weight}
 	for i, v := range y {
 		d.Remainder[i] = v - d.Seasonal[i] - d.Trend[i]
+		if math.IsNaN(d.Remainder[i]) || math.IsInf(d.Remainder[i], 0) {
+			return nil, errors.New("STL: the values are too large to be added up")
+		}
 	}
 	return d, nil
 }

@@ -162,6 +162,10 @@ func TestSTLRefuses(t *testing.T) {
 	hole[17] = math.NaN()
 	wild := append([]float64(nil), long...)
 	wild[99] = math.Inf(1)
+	huge := append([]float64(nil), long...)
+	for i := range huge {
+		huge[i] = math.MaxFloat64 * float64(1-i%2*2)
+	}
 	for _, test := range []struct {
 		name    string
 		stl     STL
@@ -179,6 +183,7 @@ func TestSTLRefuses(t *testing.T) {
 		{"negative passes", STL{Period: 4, Inner: -1}, long, false},
 		{"hole", STL{Period: 4}, hole, false},
 		{"infinity", STL{Period: 4}, wild, false},
+		{"overflow", STL{Period: 5, Robust: true}, huge, false},
 	} {
 		if _, err := test.stl.Decompose(test.y); err == nil || errors.Is(err, ErrPeriods) != test.periods {
 			t.Errorf("%s: error %v", test.name, err)
