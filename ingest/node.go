@@ -4,7 +4,8 @@
 //
 //	push ──→ journal ──┐
 //	stdin ─→ journal ──┼─→ Log ─→ worker ─┬─ decode ─→ shard ─→ piece ─┬─→ segment [from, to)
-//	file ──────────────┘                  └─ asks ←── live cells ──────┘
+//	file ──────────────┤                  └─ asks ←── live cells ──────┘
+//	Source (Kafka) ────┘
 //
 // # Guarantee
 //
@@ -83,7 +84,10 @@ type Node struct {
 	streams      map[string]*running
 	workers      atomic.Int64
 	stopping     atomic.Bool
-	starting     atomic.Int64 // workers that have not found the end of their chain, and Run itself
+	leaving      context.Context // done once Leave is called
+	leave        context.CancelFunc
+	left         chan struct{} // closed when nothing of a shared source is read any more
+	starting     atomic.Int64  // workers that have not found the end of their chain, and Run itself
 }
 
 // running is what a node keeps of a stream.
@@ -99,7 +103,8 @@ type running struct {
 
 // New returns a node that does nothing yet.
 func New(o Options) *Node {
-	n := &Node{name: o.Name, options: o, logger: o.Logger, now: o.Now, streams: make(map[string]*running)}
+	n := &Node{name: o.Name, options: o, logger: o.Logger, now: o.Now, streams: make(map[string]*running), left: make(chan struct{})}
+	n.leaving, n.leave = context.WithCancel(context.Background())
 	n.starting.Store(1)
 	if n.now == nil {
 		n.now = time.Now
@@ -121,9 +126,36 @@ func (n *Node) pieceBytes() int {
 	return int(n.options.Memory / max(1, n.workers.Load()) / 2)
 }
 
+// Leave stops reading the sources that are shared with other processes, stores
+// what was read of them, and gives their partitions up. Live still answers
+// meanwhile, and all that was read is stored before another process goes on: no
+// answer falls. Run, which goes on with the other sources, must have been
+// called, or be about to be.
+func (n *Node) Leave(ctx context.Context) error {
+	n.leave()
+	select {
+	case <-n.left:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("leave the partitions shared with others: %w", context.Cause(ctx))
+	}
+}
+
 // Run reads all sources until ctx is done, and then stores what is in memory.
+// It is called once.
 func (n *Node) Run(ctx context.Context) error {
+	sharing, stopSharing := context.WithCancel(ctx)
+	defer stopSharing()
+	defer context.AfterFunc(n.leaving, stopSharing)()
+	var shares sync.WaitGroup
+	shares.Add(1) // until all have begun
+	go func() {
+		shares.Wait()
+		close(n.left)
+	}()
+	defer func() { <-n.left }()
 	return n.run(ctx, func(ctx context.Context, group *errgroup.Group) error {
+		defer shares.Done()
 		for _, s := range n.options.Streams {
 			workers, err := n.pushedWorkers(ctx, s)
 			if err != nil {
@@ -140,7 +172,14 @@ func (n *Node) Run(ctx context.Context) error {
 				group.Go(func() error { return n.work(ctx, w) })
 			}
 			if source := n.options.Sources[s.Name]; source != nil {
-				group.Go(func() error { return n.share(ctx, s, source) })
+				shares.Add(1)
+				group.Go(func() error {
+					defer shares.Done()
+					own, stop := context.WithCancel(ctx)
+					defer stop()
+					defer context.AfterFunc(sharing, stop)()
+					return n.share(own, s, source)
+				})
 			}
 			if s.Source.Kind == weir.Stdin && n.options.Stdin != nil {
 				group.Go(func() error { return n.copyStdin(ctx, s, n.options.Stdin) })
