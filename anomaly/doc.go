@@ -25,7 +25,7 @@
 //
 //	points   method                  time
 //	14,398   S-H-ESD, period 1,440   n log n, of which the passes of STL are most
-//	 8,000   EDM multi               n²; 8 ns a pair
+//	 8,000   EDM multi               n²; 4 to 7 ns a pair of ends
 //
 // Missing values are NaN. Infinities, holes and series shorter than two periods
 // are errors, which name the observation by [ObservationError] or wrap
