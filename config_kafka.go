@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // KafkaConfig is a source on a topic of Kafka 2.8 or later, whose records hold
@@ -27,6 +28,11 @@ type KafkaConfig struct {
 	// look at: progress is committed to it once it is stored. No two streams
 	// can have the same one. Default weir-STREAM.
 	Group string `yaml:"group"`
+
+	// How long a node that has gone silent keeps its partitions, before the
+	// others take them over. The brokers bound it (6s to 30m, unless
+	// configured otherwise). Default 30s.
+	Session time.Duration `yaml:"session"`
 
 	// Encrypts the connections to the brokers; {} trusts the authorities
 	// that the system trusts. Default: not encrypted.
@@ -73,6 +79,7 @@ var saslMechanisms = []string{"plain", "scram-sha-256", "scram-sha-512"}
 
 func (k *checker) completeKafka(path, stream string, c *KafkaConfig, dir string) {
 	fill(k, path+".group", &c.Group, "weir-"+stream)
+	fill(k, path+".session", &c.Session, 30*time.Second)
 	if c.TLS == nil {
 		return
 	}
@@ -87,6 +94,7 @@ func (k *checker) checkKafka(path string, c *KafkaConfig) {
 	if len(c.Brokers) == 0 && !k.unsound[path+".brokers"] {
 		k.fail(path, `kafka: brokers are missing, such as brokers: ["kafka-1:9092"]`)
 	}
+	between(k, path+".session", c.Session, time.Second, 30*time.Minute)
 	for i, b := range c.Brokers {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
 			k.fail(fmt.Sprintf("%s.brokers.%d", path, i), "kafka: a broker is written host:port, which %q is not", b)

@@ -188,6 +188,11 @@ func New(o Options) (*Server, error) {
 // Handler answers all of the API's requests.
 func (s *Server) Handler() http.Handler { return s.handler }
 
+// Drain makes readiness say that the server is stopping, so that whoever
+// balances load turns elsewhere, and pushes be refused. Questions are still
+// answered.
+func (s *Server) Drain() { s.stopping.Store(true) }
+
 // Run answers requests from a listener, which it closes, until ctx ends. Then
 // it takes no more, finishes those under way as far as the grace allows, and
 // returns after all of them have ended.

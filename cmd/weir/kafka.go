@@ -71,7 +71,7 @@ func (r *rooms) sources(address string) (map[string]ingest.Source, error) {
 
 func (r *rooms) kafka(s *weir.Stream, address string) (*kafka.Source, error) {
 	c := s.Source.Kafka
-	config := kafka.Config{Brokers: c.Brokers, Topic: c.Topic, Group: c.Group, Headers: s.ReadsHeaders(),
+	config := kafka.Config{Brokers: c.Brokers, Topic: c.Topic, Group: c.Group, Session: c.Session, Headers: s.ReadsHeaders(),
 		Node: kafka.Node{Name: nodeName(), Address: address}, Logger: r.log.With("stream", s.Name)}
 	if t := c.TLS; t != nil {
 		config.TLS = &kafka.TLS{CA: t.CA, Cert: t.Cert, Key: t.Key, ServerName: t.ServerName}

@@ -61,6 +61,10 @@ was acknowledged is lost, and nothing is counted twice.`,
 	return cmd
 }
 
+// leaveGrace is how long giving up shared partitions may take before the API
+// stops all the same.
+const leaveGrace = 25 * time.Second
+
 // serve runs a server until ctx ends. It calls started once it listens.
 func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(net.Addr)) (err error) {
 	// Listening comes first: a port that is taken should cost nothing.
@@ -135,9 +139,23 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 	group, ctx := errgroup.WithContext(ctx)
 	// The node outlives the API: a push that is under way ends with its fsync.
 	nodeCtx, stopNode := context.WithCancel(context.WithoutCancel(ctx))
+	// The API outlives what is shared with other nodes: they ask for what is in
+	// memory until it is stored.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
 		defer stopNode()
-		return server.Run(ctx, listener)
+		return server.Run(serving, listener)
+	})
+	group.Go(func() error {
+		defer stopServing()
+		<-ctx.Done()
+		server.Drain()
+		patience, done := context.WithTimeout(context.WithoutCancel(ctx), leaveGrace)
+		defer done()
+		if err := node.Leave(patience); err != nil {
+			log.Warn("others read on what this node has not stored", "error", err)
+		}
+		return nil
 	})
 	group.Go(func() error { return node.Run(nodeCtx) })
 	if admin != nil {
