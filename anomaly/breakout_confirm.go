@@ -1,0 +1,140 @@
+package anomaly
+
+import (
+	"math"
+	"slices"
+)
+
+// tailOf appends up to n of the recent residuals to dst, leaving out the newest
+// skip, from the newest to the oldest.
+func (d *Breakout) tailOf(dst []float64, skip, n int) []float64 {
+	kept := int(min(d.next, recentPoints))
+	for i := skip; i < min(skip+n, kept); i++ {
+		dst = append(dst, float64(d.recent[(d.next-1-int64(i))%recentPoints]))
+	}
+	return dst
+}
+
+// confirm compares the medians, or the scatters, before and after the place at
+// which a change seems to have begun, the present point included.
+func (d *Breakout) confirm(f *finding, s sample, rising bool) {
+	if f.after+1 < d.config.MinSize || (f.reason == ReasonVariance && f.after+1 < minConfirm) {
+		return
+	}
+	var a, b [recentPoints + 1]float64
+	after := d.tailOf(append(a[:0], s.residual), 0, f.after)
+	before := d.tailOf(b[:0], f.after, recentPoints)
+	ramp := f.reason == ReasonShift && d.ramps(after)
+	old, was := 0.0, d.scatter
+	if len(before) >= minConfirm {
+		old, was = medianAndScatter(before)
+	}
+	now, is := medianAndScatter(after)
+	if f.reason == ReasonVariance && math.Abs(now-old) > 1.5*was {
+		f.reason, rising = ReasonShift, now > old // a level so far off is what the sizes tell
+	}
+	if f.reason == ReasonVariance {
+		f.shift = is - was
+		f.confirmed = (rising && is > 1.25*was) || (!rising && is < 0.8*was)
+		return
+	}
+	f.shift = now - old
+	f.confirmed = (f.shift > 0) == rising && math.Abs(f.shift) > 0.2*d.scatter
+	if ramp {
+		f.reason = ReasonRamp
+	}
+}
+
+// ramps reports whether values, the newest first, are told better by a straight
+// line than by one level: whether the slope alone is far from chance, and
+// explains at least a third of their scatter.
+func (d *Breakout) ramps(values []float64) bool {
+	n := float64(len(values))
+	if n < 2*minConfirm {
+		return false
+	}
+	var sum, cross, square float64
+	for i, v := range values {
+		v = min(max(v, -farthest*d.scatter), farthest*d.scatter)
+		sum += v
+		square += v * v
+		cross += v * ((n-1)/2 - float64(i))
+	}
+	total := square - sum*sum/n
+	explained := cross * cross / (n * (n*n - 1) / 12)
+	left := max(total-explained, 1e-12*total)
+	return explained > total/3 && explained*(n-2)/left > 20
+}
+
+// medianAndScatter reorders its values.
+func medianAndScatter(values []float64) (median, scatter float64) {
+	slices.Sort(values)
+	median = middle(values)
+	for i, v := range values {
+		values[i] = math.Abs(v - median)
+	}
+	slices.Sort(values)
+	return median, 1.4826 * middle(values)
+}
+
+// middle is the median of ordered values.
+func middle(values []float64) float64 {
+	n := len(values)
+	if n == 0 {
+		return 0
+	}
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+// start begins a segment that the newest n of the recent points belong to.
+func (d *Breakout) start(n int, p Point) {
+	var a [recentPoints]float64
+	values := d.tailOf(a[:0], 0, n)
+	median, scatter := medianAndScatter(values)
+	d.center += median
+	kept := int(min(d.next, recentPoints))
+	for i := range kept {
+		d.recent[i] -= float32(median)
+	}
+	if n >= minConfirm && scatter > 0 {
+		d.scatter = scatter
+	}
+	values = d.tailOf(a[:0], 0, n)
+	d.product, d.square, d.previous = 0, 0, 0
+	for i := len(values) - 1; i >= 0; i-- {
+		values[i] = min(max(apart(values[i], d.scatter, d.center), -clipResidual), clipResidual)
+		d.product += values[i] * d.previous
+		d.square += d.previous * d.previous
+		d.previous = values[i]
+	}
+	r := d.correlation()
+	level, size := summary{}, summary{}
+	before := 0.0
+	for i := len(values) - 1; i >= 0; i-- {
+		white := (values[i] - r*before) / math.Sqrt(1-r*r)
+		level.add(white)
+		size.add(math.Abs(white))
+		before = values[i]
+	}
+	d.level.start(int64(n), level.mean(), level.variance(), p.Step+1)
+	d.size.start(int64(n), size.mean(), size.variance(), p.Step+1)
+}
+
+// restart begins a segment after a change.
+func (d *Breakout) restart(f finding, p Point) {
+	n := f.after + 1
+	d.start(min(n, recentPoints), p)
+	d.seen = int64(d.config.Warmup) + int64(n)
+}
+
+// summary is count, sum and sum of squares.
+type summary struct{ n, sum, square float64 }
+
+func (s *summary) add(x float64) { s.n++; s.sum += x; s.square += x * x }
+
+func (s *summary) mean() float64 { return s.sum / max(s.n, 1) }
+
+func (s *summary) variance() float64 {
+	m := s.mean()
+	return max(s.square/max(s.n, 1)-m*m, 0)
+}
