@@ -118,6 +118,12 @@ func checkCells(t *testing.T, s *weir.Stream, got *weir.Cells, want map[cellKey]
 			t.Fatalf("%s: %v, want %v", what, got, want)
 		}
 	}
+	asked, missed := 0, 0
+	defer func() {
+		if missed > 10+asked/100 {
+			t.Errorf("%d of %d lower bounds at 99 %% are too high", missed, asked)
+		}
+	}()
 	column := func(name string, kind weir.Kind) weir.Column { return got.Measures[s.Measure(name, kind)] }
 	for i, dims := range got.Series {
 		for row := got.Starts[i]; row < got.Starts[i+1]; row++ {
@@ -191,8 +197,13 @@ func checkCells(t *testing.T, s *weir.Stream, got *weir.Cells, want map[cellKey]
 					}
 				}
 				for item, n := range items {
-					if e := f.Estimate(sketch.HashString(s.Seed, item), 0.99); e.Upper < float64(n) || e.Lower > float64(n) {
+					e := f.Estimate(sketch.HashString(s.Seed, item), 0.99)
+					if e.Upper < float64(n) {
 						t.Fatalf("%s %s: %+v, want %d", name, item, e, n)
+					}
+					asked++
+					if e.Lower > float64(n) { // which may be, once in a hundred times
+						missed++
 					}
 				}
 			}
