@@ -22,8 +22,11 @@ import (
 // alarm in 50,000 points.
 //
 // At that threshold a shift of 1 scatter is found after about 20 points, one of
-// 4 after 6. State is 9 KiB and five bytes a phase of the season; a point
+// 4 after 6. State is 10 KiB and five bytes a phase of the season; a point
 // takes about a quarter of a microsecond and allocates nothing.
+//
+// A ramp is not yet told from a shift when it is first noticed, at least not
+// often; the second change to the same side, soon after, is called one.
 //
 // Weakness: correlation beyond that with the value before raises the rate of
 // false alarms. The season is learned while a change is not yet known, so a slow
@@ -40,14 +43,14 @@ type Breakout struct {
 	previous float64 // clipped residual before
 	seasons  seasons
 
-	level twoSided // of the values
-	size  twoSided // of their sizes
+	moved Direction // the last change of level
+	level twoSided  // of the values
+	size  twoSided  // of their sizes
 
 	// of the correlation of neighbours
 	product, square float64
 
-	recent [recentPoints]float32 // residuals from center, the newest at next-1
-	steps  [recentPoints]int64
+	recent [recentPoints]float64 // residuals from center, the newest at next-1
 	next   int64
 
 	// of the point looked at last
@@ -86,12 +89,14 @@ const (
 	recentPoints = 512
 	clipResidual = 2.0
 	maxWhitening = 0.9
-	minConfirm   = 8 // points by which a change of scatter is confirmed
-	sizeHandicap = 2 // changes of level are the more likely and the more wanted
+	minConfirm   = 8   // points by which a change of scatter is confirmed
+	minRefute    = 64  // points by which any change is refuted
+	rampReach    = 128 // points in which a second change to the same side makes a ramp
+	sizeHandicap = 3   // changes of level are the more likely and the more wanted
 
 	// The chance per point that a statistic exceeds h and is confirmed is about
 	// exp(chanceOffset - chanceSlope h), by simulation.
-	chanceOffset = -1.5
+	chanceOffset = -1.7
 	chanceSlope  = 0.9
 )
 
@@ -190,18 +195,21 @@ func (d *Breakout) Score(p Point) Explanation {
 type finding struct {
 	score     float64
 	confirmed bool
+	refuted   bool // by enough points: the statistic has to begin anew
 	reason    Reason
 	began     int64   // step
 	after     int     // recent points since, the present one not among them
 	shift     float64 // of the median, or of the scatter
+
+	levelSum, sizeSum float64 // of the statistics, the present point included
 }
 
 // judge looks at both statistics with the point included. A change of level is
 // believed first, for it disturbs the sizes too.
-func (d *Breakout) judge(p Point, s sample) finding {
+func (d *Breakout) judge(s *sample) finding {
 	level, size := d.level.judge(s.white), d.size.judge(s.size)
 	size.statistic -= sizeHandicap
-	f := finding{score: max(score(level), score(size))}
+	f := finding{score: max(score(level), score(size)), levelSum: level.sum, sizeSum: size.sum}
 	if f.score < d.config.Threshold {
 		return f
 	}
@@ -215,7 +223,9 @@ func (d *Breakout) judge(p Point, s sample) finding {
 		f.reason, f.began = c.reason, c.cut.step
 		f.after = int(min(d.next, recentPoints, d.level.count-c.cut.count))
 		d.confirm(&f, s, c.rising)
+		f.refuted = f.refuted || (!f.confirmed && f.after >= minRefute)
 	}
+	f.refuted = f.refuted && !f.confirmed
 	return f
 }
 
@@ -226,15 +236,15 @@ func score(c change) float64 {
 
 // look is sample and judge, remembered for the Learn that usually follows a
 // Score.
-func (d *Breakout) look(p Point) (sample, finding) {
+func (d *Breakout) look(p Point) (*sample, *finding) {
 	if !d.looked || d.at != p {
 		d.at, d.looked = p, true
 		d.sampled, d.found = d.sample(p), finding{}
 		if d.watching() {
-			d.found = d.judge(p, d.sampled)
+			d.found = d.judge(&d.sampled)
 		}
 	}
-	return d.sampled, d.found
+	return &d.sampled, &d.found
 }
 
 // Learn implements [Detector].
@@ -248,15 +258,15 @@ func (d *Breakout) Learn(p Point) {
 	s, f := d.look(p)
 	d.looked = false
 	if d.watching() {
-		if f.confirmed {
+		if f.confirmed || f.refuted {
 			d.remember(p, s)
 			d.restart(f, p)
 			return
 		}
 		d.product += s.clipped * d.previous
 		d.square += d.previous * d.previous
-		d.level.learn(s.white, p.Step)
-		d.size.learn(s.size, p.Step)
+		d.level.learn(s.white, f.levelSum, p.Step)
+		d.size.learn(s.size, f.sizeSum, p.Step)
 		d.previous = s.clipped
 	}
 	if !p.Holiday {
@@ -270,9 +280,9 @@ func (d *Breakout) Learn(p Point) {
 }
 
 // remember keeps the residual among the recent ones.
-func (d *Breakout) remember(p Point, s sample) {
+func (d *Breakout) remember(p Point, s *sample) {
 	i := d.next % recentPoints
-	d.recent[i], d.steps[i] = float32(s.residual), p.Step
+	d.recent[i] = s.residual
 	d.next++
 	d.last = p.Step
 }
@@ -310,12 +320,14 @@ func (d *Breakout) fields(c *codec) {
 		c.bad, d.next = true, 0
 	}
 	d.looked = false
+	moved := int(d.moved)
+	c.within(&moved, int(Down), int(Up))
+	d.moved = Direction(moved)
 	d.seasons.fields(c)
 	d.level.fields(c)
 	d.size.fields(c)
-	c.f32(d.recent[:min(d.next, recentPoints)])
-	for i := range d.steps[:min(d.next, recentPoints)] {
-		c.i64(&d.steps[i])
+	for i := range d.recent[:min(d.next, recentPoints)] {
+		c.f64(&d.recent[i])
 	}
 }
 

@@ -10,21 +10,20 @@ import (
 func (d *Breakout) tailOf(dst []float64, skip, n int) []float64 {
 	kept := int(min(d.next, recentPoints))
 	for i := skip; i < min(skip+n, kept); i++ {
-		dst = append(dst, float64(d.recent[(d.next-1-int64(i))%recentPoints]))
+		dst = append(dst, d.recent[(d.next-1-int64(i))%recentPoints])
 	}
 	return dst
 }
 
 // confirm compares the medians, or the scatters, before and after the place at
 // which a change seems to have begun, the present point included.
-func (d *Breakout) confirm(f *finding, s sample, rising bool) {
+func (d *Breakout) confirm(f *finding, s *sample, rising bool) {
 	if f.after+1 < d.config.MinSize || (f.reason == ReasonVariance && f.after+1 < minConfirm) {
 		return
 	}
 	var a, b [recentPoints + 1]float64
 	after := d.tailOf(append(a[:0], s.residual), 0, f.after)
 	before := d.tailOf(b[:0], f.after, recentPoints)
-	ramp := f.reason == ReasonShift && d.ramps(after)
 	old, was := 0.0, d.scatter
 	if len(before) >= minConfirm {
 		old, was = medianAndScatter(before)
@@ -40,30 +39,33 @@ func (d *Breakout) confirm(f *finding, s sample, rising bool) {
 	}
 	f.shift = now - old
 	f.confirmed = (f.shift > 0) == rising && math.Abs(f.shift) > 0.2*d.scatter
-	if ramp {
+	again := d.moved == direction(f.shift, 0) && d.level.count < rampReach
+	if f.confirmed && (again || d.ramps(f.after, old, now)) {
 		f.reason = ReasonRamp
 	}
 }
 
-// ramps reports whether values, the newest first, are told better by a straight
-// line than by one level: whether the slope alone is far from chance, and
-// explains at least a third of their scatter.
-func (d *Breakout) ramps(values []float64) bool {
-	n := float64(len(values))
-	if n < 2*minConfirm {
+// ramps reports whether the newest n residuals and as many before them lie
+// closer to a straight line than to one level before and one after. Outliers
+// are drawn in to where the two levels scatter.
+func (d *Breakout) ramps(n int, before, after float64) bool {
+	var a [recentPoints]float64
+	n = min(n, recentPoints/2)
+	values := d.tailOf(a[:0], 0, 2*n)
+	if n < minConfirm || len(values) < 2*n {
 		return false
 	}
-	var sum, cross, square float64
+	low, high := min(before, after)-clipLevel*d.scatter, max(before, after)+clipLevel*d.scatter
+	var sum [2]float64
+	cross := 0.0
 	for i, v := range values {
-		v = min(max(v, -farthest*d.scatter), farthest*d.scatter)
-		sum += v
-		square += v * v
-		cross += v * ((n-1)/2 - float64(i))
+		v = min(max(v, low), high)
+		sum[i/n] += v
+		cross += v * (float64(n) - 0.5 - float64(i))
 	}
-	total := square - sum*sum/n
-	explained := cross * cross / (n * (n*n - 1) / 12)
-	left := max(total-explained, 1e-12*total)
-	return explained > total/3 && explained*(n-2)/left > 20
+	m := float64(2 * n)
+	difference := sum[0] - sum[1]
+	return cross*cross/(m*(m*m-1)/12) > difference*difference/m
 }
 
 // medianAndScatter reorders its values.
@@ -94,7 +96,7 @@ func (d *Breakout) start(n int, p Point) {
 	d.center += median
 	kept := int(min(d.next, recentPoints))
 	for i := range kept {
-		d.recent[i] -= float32(median)
+		d.recent[i] -= median
 	}
 	if n >= minConfirm && scatter > 0 {
 		d.scatter = scatter
@@ -121,8 +123,12 @@ func (d *Breakout) start(n int, p Point) {
 }
 
 // restart begins a segment after a change.
-func (d *Breakout) restart(f finding, p Point) {
+func (d *Breakout) restart(f *finding, p Point) {
 	n := f.after + 1
+	d.moved = Level
+	if f.confirmed && f.reason != ReasonVariance {
+		d.moved = direction(f.shift, 0)
+	}
 	d.start(min(n, recentPoints), p)
 	d.seen = int64(d.config.Warmup) + int64(n)
 }

@@ -84,6 +84,7 @@ type change struct {
 	statistic float64
 	cut       cut
 	rising    bool
+	sum       float64 // of the values, the present one included
 }
 
 // deviation is the standard deviation of the values, which is not taken for less
@@ -105,15 +106,16 @@ func (w *twoSided) judge(x float64) change {
 	down, j := w.down.best(w.count+1, -sum)
 	switch {
 	case up >= down && i >= 0:
-		return change{up, w.up.cuts[i], true}
+		return change{up, w.up.cuts[i], true, sum}
 	case j >= 0:
-		return change{down, w.down.cuts[j], false}
+		return change{down, w.down.cuts[j], false, sum}
 	}
-	return change{}
+	return change{sum: sum}
 }
 
-func (w *twoSided) learn(x float64, step int64) {
-	w.sum = w.next(x)
+// learn takes in a value that judge made the sum of.
+func (w *twoSided) learn(x, sum float64, step int64) {
+	w.sum = sum
 	w.count++
 	before := x - w.mean
 	w.mean += before / float64(w.count)

@@ -45,7 +45,7 @@ type tail struct {
 
 const (
 	tailShare   = 0.02
-	tailIndex   = 0.25 // prior of xi
+	tailIndex   = 0.21 // prior of xi
 	tailPrior   = 20   // deviations the prior is worth
 	runGap      = 6    // a run ends after so many points that are not extreme
 	runPrior    = 10   // extremes the prior of the extremal index is worth
@@ -57,7 +57,7 @@ const (
 
 // position is the place of a deviation among the buckets.
 func position(z float64) float64 {
-	if z < 1.0/(1<<-lowestOctave) {
+	if !(z >= 1.0/(1<<-lowestOctave)) {
 		return 0
 	}
 	return min((math.Log2(z)-lowestOctave)*bucketsPerOctave, surpriseBuckets-1)

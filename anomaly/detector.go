@@ -44,7 +44,8 @@ type Point struct {
 	// the last one is taken as another value of the last one's step.
 	Step int64
 
-	// Value is what was measured; NaN and infinities say that nothing was.
+	// Value is what was measured. NaN says that nothing was, and so do infinities
+	// and numbers beyond 1e150, whose squares are none.
 	Value float64
 
 	// Shift is how many steps local time is ahead of Step, so that a season is
@@ -59,7 +60,7 @@ type Point struct {
 }
 
 // missing reports whether nothing was measured.
-func (p Point) missing() bool { return math.IsNaN(p.Value) || math.IsInf(p.Value, 0) }
+func (p Point) missing() bool { return !(math.Abs(p.Value) <= 1e150) }
 
 // Explanation is what a detector says of one point.
 type Explanation struct {

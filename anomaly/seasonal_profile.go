@@ -81,7 +81,7 @@ func (all seasons) shifted(step int64) place {
 		p.phase[i] = k
 		visits := float64(s.visits[k])
 		p.season += float64(s.profile[k]) * visits / (visits + seasonTrust)
-		if i == 0 {
+		if len(s.scatter) > 0 {
 			p.scatter, p.trust = float64(s.scatter[k]), visits/(visits+scatterTrust)
 		}
 	}
@@ -99,9 +99,9 @@ func (all seasons) learn(p place, distance, residual float64) {
 		}
 		rate := max(profileRate/float64(s.width), 1/float64(s.visits[k]))
 		before := float64(s.profile[k])
-		s.profile[k] = float32(before + rate*(distance-before))
+		s.profile[k] = narrow(before + rate*(distance-before))
 		distance -= float64(s.profile[k])
-		if i > 0 {
+		if len(s.scatter) == 0 {
 			continue
 		}
 		n := len(s.scatter)
@@ -113,9 +113,16 @@ func (all seasons) learn(p place, distance, residual float64) {
 			} else if m >= n {
 				m -= n
 			}
-			s.scatter[m] += float32(scatterRate * (residual - float64(s.scatter[m])))
+			before := float64(s.scatter[m])
+			s.scatter[m] = narrow(before + scatterRate*(residual-before))
 		}
 	}
+}
+
+// narrow is a number as a profile keeps it: the largest it can, where it is
+// larger.
+func narrow(x float64) float32 {
+	return float32(min(max(x, -math.MaxFloat32), math.MaxFloat32))
 }
 
 func (all seasons) fields(c *codec) {

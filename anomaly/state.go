@@ -134,7 +134,12 @@ func appendState(dst []byte, kind byte, config uint64, fields func(*codec)) []by
 	c := codec{out: append(dst, kind, stateVersion)}
 	c.u64(&config)
 	fields(&c)
-	return binary.LittleEndian.AppendUint32(c.out, crc32.Checksum(c.out[start:], castagnoli))
+	return append(c.out[:start], sealed(c.out[start:])...)
+}
+
+// sealed appends its checksum to a state.
+func sealed(state []byte) []byte {
+	return binary.LittleEndian.AppendUint32(state, crc32.Checksum(state, castagnoli))
 }
 
 // readState reads what appendState wrote.
