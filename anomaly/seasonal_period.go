@@ -46,25 +46,30 @@ func (s *periodSearch) period(longest int) int {
 		}
 		r[lag] = sum / power * float64(len(x)) / float64(len(x)-lag)
 	}
-	// Correlation that falls from lag 0 is smoothness, not a season.
+	// Up to the first lag without correlation, it is smoothness, not a season.
 	start := 1
-	for start <= longest && r[start] > 0 && r[start] >= r[start+1] {
+	for start <= longest && r[start] > 0 {
 		start++
 	}
 	best := 0.0
-	peaks := make([]int, 0, 16)
 	for lag := max(start, 2); lag <= longest; lag++ {
-		if r[lag] > r[lag-1] && r[lag] >= r[lag+1] {
-			peaks = append(peaks, lag)
-			best = max(best, r[lag])
+		best = max(best, r[lag])
+	}
+	if best < minCorrelation {
+		return NoSeason
+	}
+	first := max(start, 2)
+	for r[first] < harmonicShare*best {
+		first++
+	}
+	// The top of the hill that begins here.
+	top := first
+	for lag := first; lag <= min(longest, first+first/4); lag++ {
+		if r[lag] > r[top] {
+			top = lag
 		}
 	}
-	for _, lag := range peaks {
-		if best >= minCorrelation && r[lag] >= harmonicShare*best {
-			return lag
-		}
-	}
-	return NoSeason
+	return top
 }
 
 // detrend takes the least-squares line out.
