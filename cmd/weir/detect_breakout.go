@@ -17,6 +17,7 @@ type breakoutOptions struct {
 	permutations int
 	significance float64
 	seed         uint64
+	online       onlineOptions
 }
 
 func newDetectBreakout() *cobra.Command {
@@ -42,6 +43,7 @@ beside it, how large the change is, and "pvalue" if it may permute.`,
 	flags.IntVar(&o.permutations, "permutations", 0, "`times` to shuffle, to see if a change is one")
 	flags.Float64Var(&o.significance, "significance", 0.05, "`share` of the shuffles that may look as changed")
 	flags.Uint64Var(&o.seed, "seed", 1, "`number` that the shuffles start from")
+	o.online.bind(cmd, anomaly.DefaultBreakoutThreshold)
 	d := &detection[*breakouts]{methods: []method[*breakouts]{
 		{
 			name:    "multi",
@@ -55,6 +57,12 @@ beside it, how large the change is, and "pvalue" if it may permute.`,
 			flags: []string{"min-size", "permutations", "significance", "seed",
 				"beta", "percent", "degree"}, // without a meaning, as in the package
 			find: o.atMostOne,
+		},
+		{
+			name:    "online",
+			summary: "one pass in bounded memory, as the service does it",
+			flags:   append([]string{"min-size"}, onlineFlags...),
+			find:    o.findOnline,
 		},
 	}}
 	d.bind(cmd)

@@ -21,6 +21,7 @@ type seasonalOptions struct {
 	piecewiseWeeks int
 	longtermPeriod int
 	expected       bool
+	online         onlineOptions
 }
 
 func newDetectSeasonal() *cobra.Command {
@@ -52,6 +53,7 @@ values cut to whole numbers.`,
 	flags.IntVar(&o.piecewiseWeeks, "piecewise-weeks", 2, "`weeks` of a piece, with --longterm")
 	flags.IntVar(&o.longtermPeriod, "longterm-period", 0, "look at pieces of so many `rows` by themselves (--period N)")
 	flags.BoolVar(&o.expected, "expected", false, "print what was expected, and the band, in the table too")
+	o.online.bind(cmd, anomaly.DefaultThreshold)
 	d := &detection[*anomalies]{methods: []method[*anomalies]{
 		{
 			name:    "esd",
@@ -59,6 +61,12 @@ values cut to whole numbers.`,
 			flags: []string{"period", "direction", "max-anoms", "alpha", "threshold", "only-last",
 				"longterm", "piecewise-weeks", "longterm-period", "expected"},
 			find: o.esd,
+		},
+		{
+			name:    "online",
+			summary: "one pass in bounded memory, as the service does it",
+			flags:   append([]string{"period", "direction", "expected"}, onlineFlags...),
+			find:    o.findOnline,
 		},
 	}}
 	d.bind(cmd)
