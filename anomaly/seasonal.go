@@ -30,8 +30,8 @@ import (
 // After an alarm the detector is silent for a while, and for some time more it
 // wants a stronger reason to speak again.
 //
-// A period takes five bytes a phase, or for those longer than 2,048 steps as much
-// as 2,048 phases; all else is 6 KiB. A point takes about half a microsecond and
+// A period takes nine bytes a phase, or for those longer than 2,048 steps as much
+// as 2,048 phases; all else is 7 KiB. A point takes less than a microsecond and
 // allocates nothing.
 //
 // Weakness: the residual is compared with what was seen, so an anomaly that is
