@@ -64,7 +64,10 @@ func (a *Answer) writeHeading(w io.Writer) {
 		fmt.Fprintf(w, " over %s", weir.FormatDuration(a.Window))
 	}
 	if !a.Complete {
-		fmt.Fprint(w, ", may be incomplete (see the notes)")
+		fmt.Fprint(w, ", may be incomplete")
+		if len(a.Notes) > 0 {
+			fmt.Fprint(w, " (see the notes)")
+		}
 	}
 	fmt.Fprint(w, "\n\n")
 }
