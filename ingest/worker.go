@@ -156,6 +156,9 @@ func (w *worker) session(ctx context.Context) (again bool, err error) {
 	w.started()
 	w.shard.drop(start.From, start.Log, start.Shift, start.Tail, at.Watermark)
 	w.idle = 0
+	if start.From > 0 {
+		w.log.Committed(start.From) // whoever stored the last segment may not have come to say so
+	}
 
 	fetching, stopFetching := context.WithCancel(ctx)
 	w.batches = make(chan fetched)

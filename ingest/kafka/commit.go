@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -14,12 +15,19 @@ import (
 // again with the next.
 const commitEvery = 500 * time.Millisecond
 
-// committed notes how far segments speak of a partition.
+// committed notes how far segments speak of a partition. The last segment of a
+// partition that is another member's by now is that member's to tell of: brokers
+// take any offset from any member, and this one may be behind what is known.
 func (s *Source) committed(partition int, next int64) {
 	s.mu.Lock()
-	s.progress[partition] = next
+	mine := slices.Contains(s.mine, partition)
+	if mine {
+		s.progress[partition] = next
+	}
 	s.mu.Unlock()
-	s.commitSoon()
+	if mine {
+		s.commitSoon()
+	}
 }
 
 func (s *Source) commitSoon() {

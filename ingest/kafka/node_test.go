@@ -170,6 +170,20 @@ func TestNodesCountEverythingOnce(t *testing.T) {
 	}
 }
 
+// Who takes a partition over tells the group how far segments speak: the one who
+// stored the last of them may not have come to do so.
+func TestNewOwnerTellsWhatIsStored(t *testing.T) {
+	w := newWorld(t)
+	topic := w.topic(1)
+	s, bucket := numbers(), &storetest.Memory{}
+	w.produce(w.admin, topic, 0, `{"n": 1}`, `{"n": 2}`, `{"n": 3}`)
+	for _, group := range []string{"g1-" + topic, "g2-" + topic} { // to the second group, nothing was ever told
+		stop := w.node("of "+group, topic, group, s, bucket)
+		w.eventually("all is committed", func() bool { return w.committed(group, topic, 0) == 3 })
+		stop()
+	}
+}
+
 // Retention and a topic made anew are gaps in the chain, and nothing else is
 // lost.
 func TestNodeRecordsGaps(t *testing.T) {
