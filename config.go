@@ -68,10 +68,15 @@ type Config struct {
 	Journal JournalConfig `yaml:"journal"`
 	Limits  LimitsConfig  `yaml:"limits"`
 
-	// Keys of the coming versions. Until they do something, a file that
-	// uses them is refused rather than half obeyed.
-	_ struct{} `yaml:"detectors" later:"detectors are"`
-	_ struct{} `yaml:"webhooks" later:"webhooks are"`
+	// What is watched, and who is told.
+	Detectors []*DetectorConfig `yaml:"detectors,omitempty"`
+	Webhooks  []*WebhookConfig  `yaml:"webhooks,omitempty"`
+
+	// When nobody is to be told.
+	Maintenance []*MaintenanceConfig `yaml:"maintenance,omitempty"`
+
+	file string              // it was read from
+	at   map[string]position // of every key and element that the file has, by path
 }
 
 // StreamConfig defines one kind of event.
@@ -334,7 +339,16 @@ func Parse(name string, data []byte) (*Config, error) {
 	if len(k.mistakes) > 0 {
 		return nil, k.sorted()
 	}
+	c.file, c.at = k.file, k.at
 	return c, nil
+}
+
+// Mistake says what is wrong at a path of the file, for those who know more of
+// its meaning: detectors.2.value is that of the third detector.
+func (c *Config) Mistake(path, format string, args ...any) Mistakes {
+	k := &checker{file: c.file, at: c.at}
+	k.fail(path, format, args...)
+	return k.mistakes
 }
 
 // Remote reports whether the store is an object store, not a directory.

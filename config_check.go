@@ -41,6 +41,16 @@ func (k *checker) complete(c *Config, dir string) {
 	for name, s := range c.Streams {
 		k.completeStream(name, s, dir)
 	}
+	for i, w := range c.Webhooks {
+		if w != nil {
+			k.completeWebhook(fmt.Sprintf("webhooks.%d", i), w, dir)
+		}
+	}
+	for i, d := range c.Detectors {
+		if d != nil {
+			k.completeDetector(fmt.Sprintf("detectors.%d", i), d, c)
+		}
+	}
 	fill(k, "flush.interval", &c.Flush.Interval, 10*time.Second)
 	fill(k, "flush.memory", &c.Flush.Memory, 256<<20)
 
@@ -131,6 +141,8 @@ func (k *checker) check(c *Config) {
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		k.checkStream("streams."+name, name, c.Streams[name])
 	}
+	k.checkDetectors(c)
+	k.checkWebhooks(c)
 	atLeast(k, "flush.interval", c.Flush.Interval, 10*time.Millisecond, FormatDuration)
 	atLeast(k, "flush.memory", c.Flush.Memory, 1<<20, Size.String)
 	between(k, "journal.file_size", c.Journal.FileSize, 1<<20, 1<<30)

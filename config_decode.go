@@ -106,6 +106,14 @@ func (k *checker) value(path string, node ast.Node, v reflect.Value) {
 		k.scalar(path, node, "a text", func(text string) error { v.SetString(text); return nil })
 	case v.Kind() == reflect.Int, v.Kind() == reflect.Uint64, v.Kind() == reflect.Float64:
 		k.number(path, node, v)
+	case v.Kind() == reflect.Bool:
+		k.scalar(path, node, "true or false", func(text string) error {
+			if text != "true" && text != "false" {
+				return fmt.Errorf("%q is neither true nor false", text)
+			}
+			v.SetBool(text == "true")
+			return nil
+		})
 	default:
 		panic(fmt.Sprintf("weir: no way to decode %s into %s", path, v.Type()))
 	}
@@ -158,6 +166,9 @@ func (k *checker) structure(path string, node ast.Node, v reflect.Value) {
 		var names []string
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
+			if field.Tag == "" {
+				continue
+			}
 			name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 			if later := field.Tag.Get("later"); later != "" {
 				if name == key {
@@ -206,6 +217,9 @@ func (k *checker) sequence(path string, node ast.Node, v reflect.Value) {
 		element := reflect.New(v.Type().Elem()).Elem()
 		k.value(sub, item, element)
 		v.Set(reflect.Append(v, element))
+	}
+	if v.IsNil() {
+		v.Set(reflect.MakeSlice(v.Type(), 0, 0)) // an empty list is not one left out
 	}
 }
 

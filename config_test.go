@@ -70,6 +70,9 @@ func TestGoodConfig(t *testing.T) {
 		if diff := cmp.Diff(c.AllStreams(), again.AllStreams()); diff != "" {
 			t.Errorf("streams changed by printing and reading (-first +again):\n%s", diff)
 		}
+		if diff := cmp.Diff([]any{c.Detectors, c.Webhooks, c.Maintenance}, []any{again.Detectors, again.Webhooks, again.Maintenance}); diff != "" {
+			t.Errorf("what is watched changed by printing and reading (-first +again):\n%s", diff)
+		}
 	})
 }
 
