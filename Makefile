@@ -29,6 +29,11 @@ test-s3: ## test against a real S3 server, Versity's gateway, beside the one in 
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 ./store/objects
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 -run ObjectStore ./cmd/weir
 
+check-deploy: ## check the examples in deploy: image, compose file, unit, Prometheus, Grafana
+	$(GO) test -count 1 ./deploy
+	$(GO) -C deploy/check vet ./...
+	$(GO) -C deploy/check test -count 1 ./...
+
 bench: ## measure ingest: events a second, from a file to segments
 	$(GO) run ./bench/ingest
 
@@ -49,5 +54,5 @@ calibrate-detect: ## count false and missed alarms of the one-pass detectors on 
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka test-s3 bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
+.PHONY: help demo build test check test-kafka test-s3 check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
 .DEFAULT_GOAL := help
