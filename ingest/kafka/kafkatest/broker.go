@@ -81,6 +81,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	defer output.Close()
 	b.cmd = exec.Command("java", "-Xms256m", "-Xmx512m", "-cp", b.jars+"/*", "kafka.Kafka", b.path("server.properties"))
 	b.cmd.Stdout, b.cmd.Stderr = output, output
+	EndWithParent(b.cmd)
 	if err := b.cmd.Start(); err != nil {
 		return fmt.Errorf("start Kafka: %w", err)
 	}
