@@ -24,9 +24,14 @@ var floors = map[string][]string{
 	"ingest":   {"", "sketch", "store"},
 	"query":    {"", "sketch", "store"},
 	"anomaly":  {},
-	"api":      {"", "sketch", "store", "query"},
-	"bench":    {"", "sketch", "store", "ingest", "query", "anomaly", "api"},
-	"cmd/weir": {"", "sketch", "store", "ingest", "query", "anomaly", "api"},
+	"api":      {"", "sketch", "store", "query", "anomaly/incident"},
+	"bench":    {"", "sketch", "store", "ingest", "query", "anomaly", "anomaly/watch", "api"},
+	"cmd/weir": {"", "sketch", "store", "ingest", "query", "anomaly", "anomaly/incident", "anomaly/notify", "anomaly/watch", "api"},
+
+	// The rooms upstairs from the arithmetic.
+	"anomaly/incident": {"", "store"},
+	"anomaly/notify":   {"", "store"},
+	"anomaly/watch":    {"", "sketch", "store", "query", "anomaly", "anomaly/incident"},
 }
 
 // wired are packages inside a room that others above it may import too: main
