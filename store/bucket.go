@@ -22,6 +22,10 @@ var (
 	// ErrSync says that an fsync failed. What the disk holds is unknown, and
 	// asking again would be answered from memory: the process must end.
 	ErrSync = errors.New("fsync failed, what the disk holds is unknown")
+
+	// ErrUnavailable says that the store is away, or overloaded: what was asked
+	// for may well be had later.
+	ErrUnavailable = errors.New("the store is not available")
 )
 
 // Bucket stores immutable objects by name. Names are made of components joined

@@ -132,7 +132,7 @@ func (w *Writer) append(ctx context.Context, meta *SegmentMeta, data []byte) (Po
 	if err != nil {
 		return w.position, false, err
 	}
-	void, err := w.catalog.behindFrontier(ctx, w.partition, meta.From)
+	void, err := w.void(ctx, name, meta.From)
 	if err != nil {
 		return w.position, false, fmt.Errorf("%w: validate against the newest manifest: %w", ErrUnsettled, err)
 	}
@@ -185,6 +185,22 @@ func (w *Writer) settle(ctx context.Context, name string, meta *SegmentMeta, dat
 		w.log.Warn("a segment could not be put, trying again", about...)
 		if err := pause(ctx, wait); err != nil {
 			return nil, fmt.Errorf("%w: put: %w; read back: %w", ErrUnsettled, putErr, getErr)
+		}
+	}
+}
+
+// void reports whether the newest manifest speaks for the offset already, so that
+// a segment there does not count.
+func (w *Writer) void(ctx context.Context, name string, offset int64) (bool, error) {
+	for wait := w.pause; ; wait = min(2*wait, longestPause) {
+		void, err := w.catalog.behindFrontier(ctx, w.partition, offset)
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return void, err
+		}
+		w.catalog.retries.Add(1)
+		w.log.Warn("a segment could not be validated, trying again", "segment", name, "again_in", wait, "err", err)
+		if pause(ctx, wait) != nil {
+			return false, err
 		}
 	}
 }

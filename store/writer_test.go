@@ -362,6 +362,26 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// A store that goes away between the put and its validation is waited for: the
+// segment is stored, and nothing is known to be wrong with it.
+func TestAppendOutlivesAnOutage(t *testing.T) {
+	n := newNode(new(storetest.Memory), "0", "a")
+	at := n.takeover(t)
+	failures := 3
+	n.OnRead = func(name string) error {
+		if strings.Contains(name, "/manifest/") && failures > 0 {
+			failures--
+			return fmt.Errorf("list %s: %w", name, store.ErrUnavailable)
+		}
+		return nil
+	}
+	next, kept, err := n.writer.Append(context.Background(), draftOf(at, "log", 10))
+	if err != nil || !kept || next.Next != 10 || failures != 0 {
+		t.Errorf("Append: %v, kept %v, %v; %d failures are left", next, kept, err, failures)
+	}
+	n.mustCount(t, "log", 10)
+}
+
 // full is a bucket without room for so many puts.
 type full struct {
 	store.Bucket

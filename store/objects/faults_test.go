@@ -159,7 +159,7 @@ func TestFaultsThatLast(t *testing.T) {
 			t.Errorf("put, always %v: %d requests", fault, n)
 		}
 		proxy.mu.Unlock()
-		if _, err := b.Read(t.Context(), "o"); err == nil || errors.Is(err, store.ErrNotFound) {
+		if _, err := b.Read(t.Context(), "o"); !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrNotFound) {
 			t.Errorf("read, always %v: %v", fault, err)
 		}
 	}
@@ -268,7 +268,7 @@ func TestAbsentIsSaidByTheService(t *testing.T) {
 		_, openErr := b.Open(t.Context(), "o")
 		_, readErr := b.Read(t.Context(), "o")
 		for _, err := range []error{openErr, readErr} {
-			if errors.Is(err, store.ErrNotFound) != c.absent {
+			if errors.Is(err, store.ErrNotFound) != c.absent || errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("%s: %v", c.service, err)
 			}
 		}

@@ -19,7 +19,8 @@ var errSlow = errors.New("the object store did not go on in time")
 
 // try makes a request, and repeats it while it fails for a reason that may pass.
 // The request says by progress that bytes have arrived; body is how many it
-// sends. An error that means absent wraps store.ErrNotFound.
+// sends. An error that means absent wraps store.ErrNotFound, one that may pass
+// store.ErrUnavailable.
 func (b *Bucket) try(ctx context.Context, op operation, body int, request func(ctx context.Context, progress func(int)) error) error {
 	for attempt, wait := 1, b.policy.first; ; attempt, wait = attempt+1, min(2*wait, b.policy.longest) {
 		err := b.attempt(ctx, op, body, request)
@@ -30,8 +31,10 @@ func (b *Bucket) try(ctx context.Context, op operation, body int, request func(c
 			return fmt.Errorf("%w (%w)", store.ErrNotFound, err)
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case !b.mayPass(err) || attempt == b.policy.attempts:
+		case !b.mayPass(err):
 			return err
+		case attempt == b.policy.attempts:
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		if pauseErr := pause(ctx, jitter(wait)); pauseErr != nil {
 			return fmt.Errorf("%w: %w", pauseErr, err)
