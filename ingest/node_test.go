@@ -329,6 +329,34 @@ func TestLoadUnderFaults(t *testing.T) {
 	}
 }
 
+// A store that is away when a partition begins, and again and again later, ends
+// nothing: all is read once it is back.
+func TestStoreIsAway(t *testing.T) {
+	rng := random(t)
+	w := newWorld(t)
+	w.memory = 100_000
+	w.write("a", w.lines(5_000), 0)
+	own := rand.New(rand.NewPCG(rng.Uint64(), 1))
+	var mu sync.Mutex // guards own
+	away := 0
+	faults := &storetest.Faults{Bucket: w.bucket, OnRead: func(name string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if own.IntN(3) == 0 {
+			return nil
+		}
+		away++
+		return fmt.Errorf("read %s: %w", name, store.ErrUnavailable)
+	}}
+	if _, err := w.tryLoad(context.Background(), faults, "a"); err != nil {
+		t.Fatalf("%v\n%s", err, w.logs)
+	}
+	if away == 0 {
+		t.Error("the store was never away")
+	}
+	w.exact()
+}
+
 func (w *world) journal() *journal.Journal {
 	w.t.Helper()
 	j, err := journal.Open(journal.Options{Dir: w.path("journal"), Streams: map[string]int{w.stream.Name: 2}, Logger: slog.New(slog.DiscardHandler)})

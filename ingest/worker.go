@@ -137,7 +137,7 @@ func (w *worker) session(ctx context.Context) (again bool, err error) {
 	}
 	result := make(chan begun, 1)
 	go func() {
-		at, start, err := w.begin(ctx)
+		at, start, err := w.beginPatiently(ctx)
 		result <- begun{at, start, err}
 	}()
 	var b begun
@@ -224,6 +224,30 @@ func (w *worker) session(ctx context.Context) (again bool, err error) {
 			a.reply <- w.shard.live(a.sel, w.idle)
 		case <-ctx.Done():
 			return w.finish(ctx, putting, at)
+		}
+	}
+}
+
+// Between two tries to reach a store that is away.
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = 5 * time.Second
+)
+
+// beginPatiently begins once the store is there to be asked. Partitions move
+// while it is away, too, and a process that ended for that would hand its own to
+// another one, which would end as well.
+func (w *worker) beginPatiently(ctx context.Context) (store.Position, Start, error) {
+	for wait := firstPause; ; wait = min(2*wait, longestPause) {
+		at, start, err := w.begin(ctx)
+		if !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+			return at, start, err
+		}
+		w.logger.Warn("the end of the chain cannot be found, trying again", "again_in", wait, "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return at, Start{}, ctx.Err()
 		}
 	}
 }
@@ -339,7 +363,11 @@ func (w *worker) meta(from, to int64, log string, shift int64, tail []byte, wate
 // wrote it: what was built beside another one is dropped.
 func (w *worker) settle(at *store.Position, r putResult) (again bool, err error) {
 	w.putting = false
-	if r.err != nil {
+	switch {
+	case errors.Is(r.err, store.ErrUnavailable) && !errors.Is(r.err, store.ErrUnsettled):
+		w.logger.Warn("the chain is elsewhere, and cannot be found now; reading the log again from its end", "error", r.err)
+		return true, nil
+	case r.err != nil:
 		return false, r.err
 	}
 	w.node.flushSeconds.Observe(r.spent.Seconds())
