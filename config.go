@@ -128,7 +128,8 @@ type SourceConfig struct {
 	// A topic of Kafka, shared with the other nodes.
 	Kafka *KafkaConfig `yaml:"kafka,omitempty"`
 
-	_ struct{} `yaml:"pulsar" later:"a pulsar source is"`
+	// A topic of Pulsar, shared with the other nodes.
+	Pulsar *PulsarConfig `yaml:"pulsar,omitempty"`
 }
 
 // PushConfig is a source over HTTP, made durable by the journal.

@@ -91,6 +91,9 @@ func (k *checker) completeStream(name string, s *StreamConfig, dir string) {
 	if kafka := s.Source.Kafka; kafka != nil {
 		k.completeKafka(path+".source.kafka", name, kafka, dir)
 	}
+	if pulsar := s.Source.Pulsar; pulsar != nil {
+		k.completePulsar(path+".source.pulsar", name, pulsar, dir)
+	}
 	fill(k, path+".time.field", &s.Time.Field, "time")
 	fill(k, path+".time.format", &s.Time.Format, RFC3339)
 	fill(k, path+".time.lateness", &s.Time.Lateness, 10*time.Second)
@@ -138,6 +141,7 @@ func (k *checker) check(c *Config) {
 	k.checkStore(c)
 	k.checkNames(c)
 	k.checkGroups(c)
+	k.checkSubscriptions(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		k.checkStream("streams."+name, name, c.Streams[name])
 	}

@@ -56,7 +56,7 @@ func nearestWindow(w time.Duration) time.Duration {
 
 func (s *SourceConfig) kinds() int {
 	n := 0
-	for _, given := range []bool{s.Push != nil, s.File != nil, s.Stdin != nil, s.Kafka != nil} {
+	for _, given := range []bool{s.Push != nil, s.File != nil, s.Stdin != nil, s.Kafka != nil, s.Pulsar != nil} {
 		if given {
 			n++
 		}
@@ -70,6 +70,8 @@ func (s *SourceConfig) source() Source {
 		return Source{Kind: File, Path: s.File.Path}
 	case s.Kafka != nil:
 		return Source{Kind: Kafka, Kafka: s.Kafka}
+	case s.Pulsar != nil:
+		return Source{Kind: Pulsar, Pulsar: s.Pulsar}
 	case s.Stdin != nil:
 		return Source{Kind: Stdin, Partitions: s.Stdin.Partitions}
 	case s.Push != nil:
@@ -80,10 +82,13 @@ func (s *SourceConfig) source() Source {
 
 func (k *checker) checkSource(path string, s *SourceConfig) {
 	if s.kinds() > 1 {
-		k.fail(path, "source: more than one of push, file, stdin and kafka; a stream has one source")
+		k.fail(path, "source: more than one of push, file, stdin, kafka and pulsar; a stream has one source")
 	}
 	if s.Kafka != nil {
 		k.checkKafka(path+".kafka", s.Kafka)
+	}
+	if s.Pulsar != nil {
+		k.checkPulsar(path+".pulsar", s.Pulsar)
 	}
 	if s.File != nil && s.File.Path == "" {
 		k.fail(path+".file", "file: path is missing")

@@ -56,15 +56,16 @@ type SourceKind string
 
 // The sources.
 const (
-	Push  SourceKind = "push"
-	File  SourceKind = "file"
-	Stdin SourceKind = "stdin"
-	Kafka SourceKind = "kafka"
+	Push   SourceKind = "push"
+	File   SourceKind = "file"
+	Stdin  SourceKind = "stdin"
+	Kafka  SourceKind = "kafka"
+	Pulsar SourceKind = "pulsar"
 )
 
 // HasRecords reports whether the events of the source have times, keys and
 // headers beside their JSON.
-func (k SourceKind) HasRecords() bool { return k == Kafka }
+func (k SourceKind) HasRecords() bool { return k == Kafka || k == Pulsar }
 
 // Journaled reports whether the events of the source wait in the journal until
 // they are stored.
@@ -75,6 +76,7 @@ type Source struct {
 	Kind       SourceKind
 	Path       string // of a file source
 	Kafka      *KafkaConfig
+	Pulsar     *PulsarConfig
 	Partitions int // of a push or stdin source
 }
 
