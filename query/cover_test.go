@@ -159,6 +159,27 @@ func TestOwnerAhead(t *testing.T) {
 	}
 }
 
+// An owner that is ahead while the store is away costs the answer what the owner
+// has, and no more.
+func TestOwnerAheadOfAStoreThatIsAway(t *testing.T) {
+	events := hourly(10)
+	w := newWorld(t, testStream())
+	w.put(t, w.meta("p", 0, events[:4]), events[:4])
+	w.refresh(t)
+	w.live.add(w.stream, "p", 8, events[8:])
+	r, err := Parse(Text{Stream: "flights", Select: "count"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := New([]Catalog{broken{w.catalog}}, w.live, Options{Now: func() time.Time { return w.now }}).Query(context.Background(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if count(a) != 4 || a.Offsets["p"] != 4 || a.Complete || !notesSay(a, "may be missing: cable cut") || !notesSay(a, "do not connect") {
+		t.Errorf("%d events up to offset %d, complete %v, notes %q", count(a), a.Offsets["p"], a.Complete, a.Notes)
+	}
+}
+
 // Others store without telling: what is known of the store gets old.
 func TestStoredByOthers(t *testing.T) {
 	events := hourly(10)

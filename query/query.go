@@ -221,7 +221,7 @@ func (e *Engine) tooOld(s *store.Snapshot, to int64, stream *weir.Stream, now ti
 // what an owner stores meanwhile is then in the snapshot, and its pieces of it
 // are dropped. If an owner is ahead all the same, as one in another process may
 // be, the catalog is refreshed, once. It is refreshed, too, when it is old; if
-// that fails, the old one answers and says so.
+// either fails, the old one answers and says so.
 func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.Time, refresh bool) (*cover, error) {
 	var pieces []weir.Piece
 	var liveErr error
@@ -245,11 +245,17 @@ func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.T
 			oldErr = err
 		}
 	}
+	needed := refresh // or else there is a snapshot that can answer
 	for {
 		if refresh {
-			var err error
-			if snapshot, err = catalog.Refresh(ctx); err != nil {
+			newer, err := catalog.Refresh(ctx)
+			switch {
+			case err == nil:
+				snapshot = newer
+			case needed || ctx.Err() != nil:
 				return nil, err
+			default:
+				oldErr = err
 			}
 		}
 		if m := snapshot.Manifest; m != nil && len(m.Blocks) > 0 {
