@@ -174,3 +174,20 @@ func TestObjectStoreThatIsNoGood(t *testing.T) {
 		}
 	}
 }
+
+// A server that is told to stop while it still tries its store ends at once, and
+// in order.
+func TestStoppedWhileTheStoreIsTried(t *testing.T) {
+	bin := buildWeir(t)
+	s3test.Setenv(t)
+	tried := make(chan struct{}, 100)
+	proxy := &s3test.Proxy{Server: s3test.New(t, s3test.Kept), OnRequest: func(*http.Request) s3test.Fault {
+		tried <- struct{}{}
+		return s3test.Stalled
+	}}
+	s := &server{t: t, bin: bin}
+	s.dir, s.url = objectsNode(t, s3test.Location(s3test.Serve(t, proxy), ""))
+	s.start()
+	<-tried
+	s.stop()
+}

@@ -86,6 +86,9 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	if err := store.Probe(ctx, r.bucket); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before it had begun
+		}
 		return err
 	}
 	j, err := r.journal()
