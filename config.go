@@ -72,6 +72,9 @@ type Config struct {
 	Detectors []*DetectorConfig `yaml:"detectors,omitempty"`
 	Webhooks  []*WebhookConfig  `yaml:"webhooks,omitempty"`
 
+	// What becomes of what is found.
+	Incidents *IncidentsConfig `yaml:"incidents,omitempty"`
+
 	// When nobody is to be told.
 	Maintenance []*MaintenanceConfig `yaml:"maintenance,omitempty"`
 

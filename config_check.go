@@ -51,6 +51,7 @@ func (k *checker) complete(c *Config, dir string) {
 			k.completeDetector(fmt.Sprintf("detectors.%d", i), d, c)
 		}
 	}
+	k.completeIncidents(c)
 	fill(k, "flush.interval", &c.Flush.Interval, 10*time.Second)
 	fill(k, "flush.memory", &c.Flush.Memory, 256<<20)
 
@@ -146,6 +147,7 @@ func (k *checker) check(c *Config) {
 		k.checkStream("streams."+name, name, c.Streams[name])
 	}
 	k.checkDetectors(c)
+	k.checkIncidents(c)
 	k.checkWebhooks(c)
 	atLeast(k, "flush.interval", c.Flush.Interval, 10*time.Millisecond, FormatDuration)
 	atLeast(k, "flush.memory", c.Flush.Memory, 1<<20, Size.String)
