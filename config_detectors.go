@@ -30,8 +30,8 @@ type DetectorConfig struct {
 	// Which events are meant, as questions filter. Default all.
 	Where string `yaml:"where,omitempty"`
 
-	// The width of the windows that are compared, a multiple of the stream's.
-	// Default 1m, or the stream's window if that is wider.
+	// The width of the windows that are compared, a multiple of the stream's that
+	// divides a day. Default 1m, or the stream's window if that is wider.
 	Window time.Duration `yaml:"window"`
 
 	// How it is judged: exactly one of these. Default seasonal.
@@ -174,6 +174,16 @@ func (i *Instant) decodeYAML(k *checker, path string, node ast.Node) {
 	})
 }
 
+// ParseDetector reads what [DetectorConfig.JSON] has written.
+func ParseDetector(definition []byte) (*DetectorConfig, error) {
+	d, k := new(DetectorConfig), &checker{file: "definition", at: map[string]position{}, unsound: map[string]bool{}}
+	k.decode(definition, d)
+	if len(k.mistakes) > 0 {
+		return nil, k.sorted()
+	}
+	return d, nil
+}
+
 var (
 	gapPolicies = []string{"ignore", "zero", "previous", "alarm"}
 	scales      = []string{"value", "count", "rate", "ratio", "quantile"}
@@ -312,8 +322,8 @@ func (k *checker) checkDetector(path string, d *DetectorConfig, c *Config, hooks
 			k.fail(at, "by: %s is named twice", name)
 		}
 	}
-	if d.Window < s.Window || s.Window <= 0 || d.Window%s.Window != 0 || day%d.Window != 0 && d.Window%day != 0 {
-		k.fail(path+".window", "window: %s is not a multiple of %s, the stream's, that divides a day or is a whole number of days",
+	if d.Window < s.Window || s.Window <= 0 || d.Window%s.Window != 0 || day%d.Window != 0 {
+		k.fail(path+".window", "window: %s is not a multiple of %s, the stream's, that divides a day",
 			FormatDuration(d.Window), FormatDuration(s.Window))
 		return
 	}

@@ -1,6 +1,7 @@
 package weir
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -10,14 +11,31 @@ import (
 // YAML returns the configuration with every default filled in, as a file that
 // [Parse] reads back to the same.
 func (c *Config) YAML() ([]byte, error) {
-	text, err := yaml.MarshalWithOptions(c,
-		yaml.IndentSequence(true),
-		yaml.CustomMarshaler(func(d time.Duration) ([]byte, error) { return []byte(FormatDuration(d)), nil }),
-		yaml.CustomMarshaler(func(s Size) ([]byte, error) { return []byte(s.String()), nil }))
+	text, err := yaml.MarshalWithOptions(c, notation(yaml.IndentSequence(true))...)
 	if err != nil {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
 	return text, nil
+}
+
+// JSON returns the definition of the detector with the keys and units of the
+// configuration.
+func (d *DetectorConfig) JSON() ([]byte, error) {
+	text, err := yaml.MarshalWithOptions(d, notation()...)
+	if err == nil {
+		text, err = yaml.YAMLToJSON(text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing the definition of detector %s: %w", d.Name, err)
+	}
+	return bytes.TrimSpace(text), nil
+}
+
+// notation writes units out.
+func notation(more ...yaml.EncodeOption) []yaml.EncodeOption {
+	return append(more,
+		yaml.CustomMarshaler(func(d time.Duration) ([]byte, error) { return []byte(FormatDuration(d)), nil }),
+		yaml.CustomMarshaler(func(s Size) ([]byte, error) { return []byte(s.String()), nil }))
 }
 
 // MarshalYAML writes the short form where it says the same.

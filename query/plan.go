@@ -33,6 +33,13 @@ type column struct {
 // maxSelect bounds the columns of an answer.
 const maxSelect = 100
 
+// Answerable reports, as a [*ParamError], why the stream cannot answer the
+// expression.
+func Answerable(s *weir.Stream, e Expression) error {
+	_, err := measureOf(s, e)
+	return err
+}
+
 func newPlan(r Request, s *weir.Stream, limits Limits) (*plan, error) {
 	p := &plan{request: r, stream: s, wanted: make([]bool, len(s.Measures)), limits: r.Limits.within(limits)}
 	if len(r.Select) == 0 {

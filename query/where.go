@@ -23,6 +23,9 @@ type Where struct {
 	text string
 }
 
+// Equals writes the filter that a dimension has a value.
+func Equals(dimension, value string) string { return dimension + "=" + quote(value) }
+
 // String is the filter as it was written.
 func (w Where) String() string { return w.text }
 

@@ -1,0 +1,200 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weir-stream/weir"
+)
+
+func steady(events int64) traffic {
+	return func(int64, string, string) (int64, int64) { return events, 0 }
+}
+
+// A drop below a limit is an incident after `for` windows, names what carries
+// it, and is resolved after `resolve_after` normal ones.
+func TestDropIsToldAndResolved(t *testing.T) {
+	w := newWorld(t)
+	d := w.detector(weir.DetectorConfig{Name: "traffic", Threshold: &weir.ThresholdConfig{Below: limit(500)}, For: 2})
+	watcher := w.watcher(d)
+	for range 10 {
+		w.write(1, steady(100))
+	}
+	w.look(watcher)
+	down := func(_ int64, service, region string) (int64, int64) {
+		if service == "api" && region == "us" || service == "auth" && region == "us" {
+			return 30, 0
+		}
+		return 100, 0
+	}
+	w.write(1, down)
+	w.look(watcher)
+	if got := w.story(); len(got) != 0 {
+		t.Errorf("told after one window of two: %q", got)
+	}
+	w.write(2, down)
+	w.look(watcher)
+	w.write(6, steady(100))
+	w.look(watcher)
+	want := []string{
+		"traffic.0 firing 12m0s web count is 460; region=us carries 100 % of the drop",
+		"traffic.0 resolved 16m0s web count is 460; region=us carries 100 % of the drop",
+	}
+	if got := w.story(); !slices.Equal(got, want) {
+		t.Fatalf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	i := w.told[0]
+	if i.Since != begin.Add(10*time.Minute) || i.Opened != begin.Add(12*time.Minute) || i.Members != 1 || len(i.Causes) < 3 ||
+		fmt.Sprint(i.Causes[1:3]) != "[service=api carries 50 % of the drop service=auth carries 50 % of the drop]" {
+		t.Errorf("%+v", i)
+	}
+}
+
+// Series that break together are one incident; those that break soon after join
+// it; it lasts until all are well.
+func TestSeriesThatBreakTogetherAreOneIncident(t *testing.T) {
+	w := newWorld(t)
+	d := w.detector(weir.DetectorConfig{Name: "each", By: []string{"service", "region"}, Threshold: &weir.ThresholdConfig{Above: limit(150)}})
+	watcher := w.watcher(d)
+	w.write(5, steady(100))
+	w.look(watcher)
+	rises := func(when map[string][2]int64) traffic {
+		return func(m int64, service, region string) (int64, int64) {
+			if at, ok := when[service+region]; ok && m >= at[0] && m < at[1] {
+				return 200, 0
+			}
+			return 100, 0
+		}
+	}
+	of := rises(map[string][2]int64{"apieu": {5, 10}, "apius": {5, 8}, "autheu": {7, 12}, "webus": {20, 22}})
+	for range 30 {
+		w.write(1, of)
+		w.look(watcher)
+	}
+	want := []string{
+		"each.0 firing 6m0s web count of region=eu,service=api is 200, and one more series; service=api carries 100 % of the rise",
+		"each.0 firing 8m0s web count of region=eu,service=api is 200, and 2 more series; service=api carries 100 % of the rise",
+		"each.0 firing 11m0s web count of region=eu,service=api is 200, and 2 more series; service=api carries 100 % of the rise",
+		"each.0 firing 13m0s web count of region=eu,service=auth is 200, and 2 more series; service=api carries 100 % of the rise",
+		"each.0 resolved 15m0s web count of region=eu,service=api is 200, and 2 more series; service=api carries 100 % of the rise",
+		"each.5 firing 21m0s web count of region=us,service=web is 200",
+		"each.5 resolved 25m0s web count of region=us,service=web is 200",
+	}
+	if got := w.story(); !slices.Equal(got, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A thousand series that break at once are told of once, and what is found above
+// the bound on incidents is one more.
+func TestIncidentsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	d := w.detector(weir.DetectorConfig{Name: "each", By: []string{"service", "region"}, Threshold: &weir.ThresholdConfig{Above: limit(150)}, MaxIncidents: 2})
+	watcher := w.watcher(d)
+	w.write(5, steady(100))
+	names := []string{"apieu", "apius", "autheu", "authus", "webeu", "webus"}
+	for range 60 { // one more series every ten minutes
+		w.write(1, func(m int64, service, region string) (int64, int64) {
+			if i := int64(slices.Index(names, service+region)); m >= 10*(i+1) {
+				return 200, 0
+			}
+			return 100, 0
+		})
+		w.look(watcher)
+	}
+	open := map[string]weir.Incident{}
+	for _, i := range w.told {
+		open[i.ID] = i
+	}
+	if len(open) != 3 || open["each.0"].Members != 1 || open["each.1"].Members != 1 || open["each.2"].Members != 4 || !open["each.2"].Overflow || open["each.1"].Overflow {
+		t.Errorf("%+v", w.story())
+	}
+}
+
+// What a gap means is the configuration's to say, and a window that is late is
+// not one that is empty.
+func TestGaps(t *testing.T) {
+	for gap, want := range map[string][]string{
+		"ignore":   nil,
+		"previous": nil,
+		"zero":     {"gap.0 firing 9m0s web count of service=api is 0", "gap.0 resolved 18m0s web count of service=api is 0"},
+		"alarm":    {"gap.0 firing 9m0s web count of service=api is absent", "gap.0 resolved 18m0s web count of service=api is absent"},
+	} {
+		w := newWorld(t)
+		d := w.detector(weir.DetectorConfig{Name: "gap", By: []string{"service"}, Where: "service=api", Gap: gap, Threshold: &weir.ThresholdConfig{Below: limit(1)}})
+		watcher := w.watcher(d)
+		for range 25 {
+			w.write(1, func(m int64, service, _ string) (int64, int64) {
+				if service == "api" && m >= 8 && m < 15 {
+					return 0, 0
+				}
+				return 100, 0
+			})
+			w.look(watcher)
+			w.now = w.now.Add(20 * time.Second) // it is late, and nothing is said
+			w.look(watcher)
+		}
+		got := w.story()
+		for i := range got {
+			got[i], _, _ = strings.Cut(got[i], ";")
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: told\n%s\nwant\n%s", gap, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+}
+
+// Nobody is told of what is silenced; once the silence is over, of what still
+// lasts. What was told is told to its end.
+func TestSilence(t *testing.T) {
+	w := newWorld(t)
+	d := w.detector(weir.DetectorConfig{Name: "traffic", Threshold: &weir.ThresholdConfig{Below: limit(500)}})
+	watcher := w.watcher(d)
+	w.write(5, steady(100))
+	step := func(n int64, events int64, muting string) {
+		w.muting = muting
+		for range n {
+			w.write(1, steady(events))
+			w.look(watcher)
+		}
+	}
+	step(2, 10, "silence 1")
+	step(4, 100, "silence 1")
+	step(2, 10, "silence 2")
+	step(1, 10, "")
+	step(1, 10, "silence 3")
+	step(4, 100, "silence 3")
+	want := []string{
+		"traffic.2 firing 14m0s web count is 60", "traffic.2 resolved 18m0s web count is 60",
+	}
+	if got := w.story(); !slices.Equal(got, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What is found in old events is recorded, and told only if it lasts.
+func TestOldIncidentsAreNotTold(t *testing.T) {
+	w := newWorld(t)
+	d := w.detector(weir.DetectorConfig{Name: "traffic", Threshold: &weir.ThresholdConfig{Below: limit(500)}})
+	watcher := w.watcher(d)
+	low := func(m int64, _, _ string) (int64, int64) {
+		if m >= 10 && m < 20 || m >= 200 {
+			return 10, 0
+		}
+		return 100, 0
+	}
+	w.write(150, low)
+	w.write(100, low)
+	w.look(watcher)
+	want := []string{"traffic.2 firing 3h21m0s web count is 60"}
+	if got := w.story(); !slices.Equal(got, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	batches, err := watcher.streams[0].runners[0].keeper.log.Batches(t.Context(), watcher.streams[0].runners[0].keeper.ref(watcher.streams[0].runners[0].def), -1)
+	if err != nil || len(batches) != 3 || batches[0].Records[0].Muted == "" {
+		t.Errorf("%d batches, %v", len(batches), err)
+	}
+}
