@@ -94,6 +94,8 @@ func (s *Server) operations() {
 		Summary: "Ask a question that is long", MaxBodyBytes: maxQuestion,
 	}, append(problems, bodyTooLarge, unsupportedMedia)...)), s.queryPost)
 
+	s.deliveryOperations()
+
 	if s.cluster != nil {
 		huma.Register(s.huma, s.operation(huma.Operation{
 			Method: http.MethodGet, Path: "/v1/cluster", OperationID: "cluster", Tags: []string{"operation"},

@@ -5,6 +5,7 @@
 //	GET  /v1/streams/{stream}/rejected   what decode refused, with a sample
 //	GET  /v1/streams                     definitions, watermarks, totals
 //	GET  /v1/query, POST /v1/query       questions
+//	GET  /v1/deliveries                  what webhooks were told; POST …/{webhook}/{id}/redeliver
 //	GET  /v1/cluster                     nodes, whose the partitions are, how far they have come
 //	GET  /-/healthy, /-/ready, /metrics  for those who run it
 //	GET  /openapi.yaml, /openapi.json    all of this in full
@@ -96,6 +97,8 @@ type Options struct {
 	Engine   Engine
 	Cluster  *cluster.Cluster // nil: there are no other nodes, and nothing is said of them
 
+	Deliveries Deliveries // nil: there are no webhooks
+
 	// Ready says why the service can't be used yet, or nil. It is asked at
 	// each GET /-/ready. Nil means that it always can.
 	Ready func() error
@@ -134,6 +137,7 @@ type Server struct {
 	ingester Ingester
 	engine   Engine
 	cluster  *cluster.Cluster
+	told     Deliveries // may be nil
 	ready    func() error
 	log      *slog.Logger
 	store    string
@@ -156,6 +160,7 @@ func New(o Options) (*Server, error) {
 		ingester: o.Ingester,
 		engine:   o.Engine,
 		cluster:  o.Cluster,
+		told:     o.Deliveries,
 		ready:    o.Ready,
 		log:      o.Logger,
 		store:    o.Store,
