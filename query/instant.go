@@ -148,6 +148,25 @@ func (i Instant) resolve(param string, clock time.Time, newestEnd int64) (int64,
 	return t.UnixNano(), nil
 }
 
+// ParseTime reads a point in time where no stream is asked, so that newest means
+// nothing. Nothing is the zero time.
+func ParseTime(param, text string, clock time.Time) (time.Time, error) {
+	i, err := ParseInstant(param, text)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case !i.Given():
+		return time.Time{}, nil
+	case i.base == newest:
+		return time.Time{}, wrong(param, "%q asks for the newest window, and there is none here; write a time, a date, now or -1h", text)
+	}
+	t, err := i.resolve(param, clock, 0)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(0, t).UTC(), nil
+}
+
 // maxDuration keeps a range that is widened by a step or window within an int64.
 const maxDuration = 50 * 365 * 24 * time.Hour
 

@@ -374,3 +374,24 @@ func checkParamError(t *testing.T, err error) {
 		t.Fatalf("error %v names no parameter", err)
 	}
 }
+
+func TestParseTime(t *testing.T) {
+	clock := time.Date(2001, 1, 2, 0, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"":                     {},
+		"-1h":                  clock.Add(-time.Hour),
+		"now+90s":              clock.Add(90 * time.Second),
+		"2001-01-01":           clock.AddDate(0, 0, -1),
+		"2001-01-02T02:00:00Z": clock.Add(2 * time.Hour),
+	} {
+		if got, err := ParseTime("since", text, clock); err != nil || !got.Equal(want) {
+			t.Errorf("%q is %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"newest", "newest-1d", "yesterday", "-200y", "now+100y"} {
+		var wrong *ParamError
+		if got, err := ParseTime("since", text, clock); !errors.As(err, &wrong) || wrong.Param != "since" {
+			t.Errorf("%q is %v, %v", text, got, err)
+		}
+	}
+}
