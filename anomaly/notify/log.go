@@ -290,3 +290,35 @@ func (e *endpoint) delivery(ctx context.Context, k key, h *history) (weir.Delive
 	}
 	return d, nil
 }
+
+// Status is what the log says of one webhook.
+type Status struct {
+	Pending, Delivered, Failed int
+	Disabled                   bool // it answered that it is gone
+}
+
+// Status counts what a webhook was told.
+func (n *Notifier) Status(ctx context.Context, webhook string) (Status, error) {
+	e := n.endpoints[webhook]
+	if e == nil {
+		return Status{}, n.unknown(webhook)
+	}
+	var s Status
+	l, err := e.list(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	for _, k := range l.messages {
+		switch l.histories[k].state() {
+		case weir.DeliveryPending:
+			s.Pending++
+		case weir.Delivered:
+			s.Delivered++
+		default:
+			s.Failed++
+		}
+	}
+	last, err := e.lastSwitch(ctx)
+	s.Disabled = strings.HasSuffix(last, e.offSuffix())
+	return s, err
+}

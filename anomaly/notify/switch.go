@@ -22,13 +22,16 @@ func (e *endpoint) fingerprint() string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// offSuffix ends the name of a switch that turned this very URL off.
+func (e *endpoint) offSuffix() string { return "-off-" + e.fingerprint() }
+
 // readSwitch learns whether the endpoint is disabled.
 func (e *endpoint) readSwitch(ctx context.Context) error {
 	last, err := e.lastSwitch(ctx)
 	if err != nil {
 		return err
 	}
-	off := strings.HasSuffix(last, "-off-"+e.fingerprint())
+	off := strings.HasSuffix(last, e.offSuffix())
 	if off != e.off {
 		e.log.Info("webhook switched", "webhook", e.config.Name, "disabled", off)
 	}

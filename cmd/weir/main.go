@@ -118,6 +118,7 @@ how many different, how slow, which most" for any range with a stated error.`,
 		newCheck(),
 		newInspect(),
 		newDetect(),
+		newWebhook(),
 		newSketch(),
 		newVersion(),
 	)

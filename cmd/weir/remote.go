@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/weir-stream/weir"
@@ -94,6 +95,45 @@ func (c *remote) query(ctx context.Context, q query.Text) (*query.Answer, error)
 		return nil, fmt.Errorf("answer of %s: %w", c.base, err)
 	}
 	return answer, nil
+}
+
+// Deliveries lists what webhooks were told.
+func (c *remote) Deliveries(ctx context.Context, f weir.DeliveryFilter) ([]weir.Delivery, string, error) {
+	values := url.Values{}
+	for name, value := range map[string]string{
+		"webhook": f.Webhook, "incident": f.Incident, "state": string(f.State), "before": f.Before, "limit": strconv.Itoa(f.Limit),
+	} {
+		if value != "" && value != "0" {
+			values.Set(name, value)
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/v1/deliveries?"+values.Encode(), nil)
+	if err != nil {
+		return nil, "", fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	body, err := c.do(request, maxAnswer)
+	if err != nil {
+		return nil, "", err
+	}
+	var answer struct {
+		Deliveries []weir.Delivery
+		Next       string
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, "", fmt.Errorf("answer of %s: %w", c.base, err)
+	}
+	return answer.Deliveries, answer.Next, nil
+}
+
+// Redeliver has a message sent again.
+func (c *remote) Redeliver(ctx context.Context, id, webhook string) error {
+	target := c.base + "/v1/deliveries/" + url.PathEscape(webhook) + "/" + url.PathEscape(id) + "/redeliver"
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, nil)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	_, err = c.do(request, maxProblem)
+	return err
 }
 
 // push sends events, one a line, and returns once they are on disk there. The
