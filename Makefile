@@ -29,6 +29,9 @@ test-s3: ## test against a real S3 server, Versity's gateway, beside the one in 
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 ./store/objects
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 -run ObjectStore ./cmd/weir
 
+chaos: ## strike three nodes, Kafka and the object store 100 times, or CHAOS=1000, and compare every answer
+	KAFKA_VERSION=4.1.1 WEIR_FAULTS=$(or $(CHAOS),100) WEIR_SEED=$(SEED) $(GO) test -count 1 -v -timeout 0 -run Chaos ./bench/chaos
+
 check-deploy: ## check the examples in deploy: image, compose file, unit, Prometheus, Grafana
 	$(GO) test -count 1 ./deploy
 	$(GO) -C deploy/check vet ./...
@@ -49,10 +52,10 @@ bench-detect: ## measure the detectors: time a series or a point, bytes of state
 	$(GO) test -run '^$$' -bench . -benchmem ./anomaly
 
 calibrate-detect: ## count false and missed alarms of the one-pass detectors on 1,000 series
-	WEIR_FULL=1 $(GO) test -count=1 -v -run 'FalseAlarms|Planted|Shifts|Breakouts|Ramps' ./anomaly
+	WEIR_FULL=1 $(GO) test -count=1 -v -run 'FalseAlarms|Planted|Shifts|Breakout|Ramps' ./anomaly
 
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka test-s3 check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
+.PHONY: help demo build test check test-kafka test-s3 chaos check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
 .DEFAULT_GOAL := help
