@@ -102,29 +102,48 @@ func (d *Breakout) start(n int, p Point) {
 		d.scatter = scatter
 	}
 	values = d.tailOf(a[:0], 0, n)
-	d.product, d.square, d.previous = 0, 0, 0
-	for i := len(values) - 1; i >= 0; i-- {
-		values[i] = min(max(apart(values[i], d.scatter, d.center), -clipResidual), clipResidual)
-		d.product += values[i] * d.previous
-		d.square += d.previous * d.previous
-		d.previous = values[i]
+	for i := range values {
+		values[i] = apart(values[i], d.scatter, d.center)
 	}
-	r := d.correlation()
-	level, size := summary{}, summary{}
-	before := 0.0
-	for i := len(values) - 1; i >= 0; i-- {
-		white := (values[i] - r*before) / math.Sqrt(1-r*r)
-		level.add(white)
-		size.add(math.Abs(white))
-		before = values[i]
-	}
+	level, size := d.decorrelate(values)
 	d.level.start(int64(n), level.mean(), level.variance(), p.Step+1)
 	d.size.start(int64(n), size.mean(), size.variance(), p.Step+1)
+}
+
+// decorrelate finds how neighbours among the values, the newest first, are
+// correlated, and what is left of them without that. Outliers hide a
+// correlation, and what is an outlier depends on it, so this takes some rounds.
+func (d *Breakout) decorrelate(values []float64) (level, size summary) {
+	var a [recentPoints]float64
+	d.neighbours, d.product, d.innovation = summary{}, 0, 1
+	for range whitenings {
+		r := d.correlation()
+		left := a[:0]
+		for i, v := range values[:max(len(values)-1, 0)] {
+			left = append(left, math.Abs(v-r*values[i+1]))
+		}
+		slices.Sort(left)
+		if scatter := 1.4826 * middle(left); len(left) >= minConfirm && scatter > 0 {
+			d.innovation = scatter
+		}
+		d.neighbours, d.product, d.previous = summary{}, 0, 0
+		level, size = summary{}, summary{}
+		for i := len(values) - 1; i >= 0; i-- {
+			white, clean := whiten(values[i], d.previous, r, d.innovation)
+			level.add(white)
+			size.add(math.Abs(white))
+			d.product += clean * d.previous
+			d.neighbours.add(d.previous)
+			d.previous = clean
+		}
+	}
+	return level, size
 }
 
 // restart begins a segment after a change.
 func (d *Breakout) restart(f *finding, p Point) {
 	n := f.after + 1
+	d.inherited, d.trust = d.correlation(), inheritTrust
 	d.moved = Level
 	if f.confirmed && f.reason != ReasonVariance {
 		d.moved = direction(f.shift, 0)

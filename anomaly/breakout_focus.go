@@ -27,17 +27,15 @@ type focus struct {
 // cut it is reached at.
 func (f *focus) best(count int64, sum float64) (statistic float64, at int) {
 	at = -1
-	for i := 0; i < f.n; i++ {
+	length := 1.0 // of the best so far; statistic is yet to be divided by it
+	for i := range f.cuts[:f.n] {
 		c := &f.cuts[i]
-		rise := sum - c.sum
-		if rise <= 0 {
-			continue
-		}
-		if s := rise * rise / float64(count-c.count); s > statistic {
-			statistic, at = s, i
+		rise, n := sum-c.sum, float64(count-c.count)
+		if rise > 0 && rise*rise*length > statistic*n {
+			statistic, length, at = rise*rise, n, i
 		}
 	}
-	return statistic / 2, at
+	return statistic / length / 2, at
 }
 
 // add makes the place after count points a cut, and drops those it outdoes.

@@ -2,6 +2,7 @@ package anomaly
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -34,35 +35,45 @@ func breakoutRuns() int {
 	return 60
 }
 
+// TestShiftsAreFoundSoonAndInPlace compares the place told with the best there
+// is: the likeliest one of a reader who knows the level before and after, and
+// that there is one shift, and sees all that comes later.
 func TestShiftsAreFoundSoonAndInPlace(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed(t), 11))
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	defer w.Flush()
-	fmt.Fprintf(w, "%d series each, 2 %% outliers, seed %d\nshift\tmedian delay\tmedian error of place\tfound\n", breakoutRuns(), seed(t))
+	fmt.Fprintf(w, "%d series each, 2 %% outliers, seed %d\nshift\tmedian delay\tmedian error of place\tbest possible\tfound\n", breakoutRuns(), seed(t))
 	for _, c := range []struct {
 		size         float64
-		delay, place int
-	}{{0.5, 95, 20}, {1, 27, 3}, {2, 8, 2}, {4, 6, 2}} {
-		var delays, places []int
+		delay, place int // best possible and so many more
+	}{{0.5, 95, 6}, {1, 27, 2}, {2, 8, 2}, {4, 6, 2}} {
+		var delays, places, possible []int
 		for range breakoutRuns() {
 			d := newBreakout(t, BreakoutConfig{})
 			const at = 2500
+			told := false
+			var after, highest float64
+			likeliest := 0
 			for i := range at + 1000 {
 				x := outlying(rng)
 				if i >= at {
 					x += c.size
 				}
+				if after -= min(max(x-c.size/2, -2), 2); after > highest {
+					highest, likeliest = after, i+1
+				}
 				p := Point{Step: int64(i), Value: x}
 				e := d.Score(p)
 				d.Learn(p)
-				if e.Anomalous && i >= at {
+				if e.Anomalous && i >= at && !told {
+					told = true
 					delays, places = append(delays, i-at), append(places, max(int(e.Began)-at, at-int(e.Began)))
 					if e.Direction != Up && c.size > 2 {
 						t.Errorf("a shift of %v is told to go %v", c.size, e.Direction)
 					}
-					break
 				}
 			}
+			possible = append(possible, max(likeliest-at, at-likeliest))
 		}
 		if len(delays) < breakoutRuns()*9/10 {
 			t.Errorf("shift of %v: found in %d of %d series", c.size, len(delays), breakoutRuns())
@@ -70,10 +81,11 @@ func TestShiftsAreFoundSoonAndInPlace(t *testing.T) {
 		}
 		slices.Sort(delays)
 		slices.Sort(places)
-		delay, place := delays[len(delays)/2], places[len(places)/2]
-		fmt.Fprintf(w, "%.1f\t%d\t%d\t%d\n", c.size, delay, place, len(delays))
-		if delay > c.delay || place > c.place {
-			t.Errorf("shift of %v: median delay %d, error of place %d; want %d, %d", c.size, delay, place, c.delay, c.place)
+		slices.Sort(possible)
+		delay, place, best := delays[len(delays)/2], places[len(places)/2], possible[len(possible)/2]
+		fmt.Fprintf(w, "%.1f\t%d\t%d\t%d\t%d\n", c.size, delay, place, best, len(delays))
+		if delay > c.delay || place > best+c.place {
+			t.Errorf("shift of %v: median delay %d, error of place %d; want %d, %d", c.size, delay, place, c.delay, best+c.place)
 		}
 	}
 }
@@ -101,6 +113,38 @@ func TestBreakoutsThatAreNone(t *testing.T) {
 	}
 	if share > limit {
 		t.Errorf("false breakouts in %.0f %% of the series of 5,000 points", 100*share)
+	}
+}
+
+// TestCorrelationIsNoBreakout counts the series of 5,000 points in which
+// correlated noise is taken for a change, with outliers and without.
+func TestCorrelationIsNoBreakout(t *testing.T) {
+	rng := rand.New(rand.NewPCG(seed(t), 15))
+	for _, c := range []struct{ correlation, outliers, limit float64 }{
+		{0.5, 0, 0.25}, {0.5, 0.02, 0.25}, {0.8, 0, 0.25}, {0.8, 0.02, 0.4}, {0.9, 0, 0.3}, {0.9, 0.02, 0.45},
+	} {
+		alarmed := 0
+		for range breakoutRuns() {
+			d, state := newBreakout(t, BreakoutConfig{}), 0.0
+			for i := range 5000 + d.config.Warmup {
+				state = c.correlation*state + math.Sqrt(1-c.correlation*c.correlation)*rng.NormFloat64()
+				p := Point{Step: int64(i), Value: state}
+				if rng.Float64() < c.outliers {
+					p.Value += 60*rng.Float64() - 30
+				}
+				e := d.Score(p)
+				d.Learn(p)
+				if e.Anomalous {
+					alarmed++
+					break
+				}
+			}
+		}
+		share := float64(alarmed) / float64(breakoutRuns())
+		fmt.Printf("correlation %.1f, %.0f %% outliers: false breakouts in %.1f %% of %d series\n", c.correlation, 100*c.outliers, 100*share, breakoutRuns())
+		if share > c.limit {
+			t.Errorf("correlation %v, outliers %v: false breakouts in %.0f %% of the series, want %.0f %% at most", c.correlation, c.outliers, 100*share, 100*c.limit)
+		}
 	}
 }
 
