@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/anomaly/incident"
 	"github.com/weir-stream/weir/query"
 )
 
@@ -63,9 +64,14 @@ var (
 	crossOrigin      = kind{http.StatusForbidden, "cross-origin", "Cross-origin request"}
 	notFound         = kind{http.StatusNotFound, "not-found", "Not found"}
 	unknownStream    = kind{http.StatusNotFound, "unknown-stream", "Unknown stream"}
+	unknownIncident  = kind{http.StatusNotFound, "unknown-incident", "Unknown incident"}
+	unknownSilence   = kind{http.StatusNotFound, "unknown-silence", "Unknown silence"}
 	methodNotAllowed = kind{http.StatusMethodNotAllowed, "method-not-allowed", "Method not allowed"}
 	bodyTimeout      = kind{http.StatusRequestTimeout, "body-timeout", "Body too slow"}
 	notPushed        = kind{http.StatusConflict, "not-pushed", "Stream is not pushed to"}
+	noDetectors      = kind{http.StatusConflict, "no-detectors", "No detectors"}
+	configured       = kind{http.StatusConflict, "configured", "Set by the configuration"}
+	full             = kind{http.StatusConflict, "full", "No room for more"}
 	bodyTooLarge     = kind{http.StatusRequestEntityTooLarge, "body-too-large", "Body too large"}
 	unsupportedMedia = kind{http.StatusUnsupportedMediaType, "unsupported-media-type", "Unsupported media type"}
 	keyReused        = kind{http.StatusUnprocessableEntity, "key-reused", "Idempotency key reused"}
@@ -120,6 +126,7 @@ func (s *Server) problem(ctx context.Context, err error, in string) *Problem {
 		param    *query.ParamError
 		limit    *query.LimitError
 		isBehind *weir.ErrBehind
+		invalid  *incident.InvalidError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -145,6 +152,23 @@ func (s *Server) problem(ctx context.Context, err error, in string) *Problem {
 			mistake("header", "Idempotency-Key", "", "%v", weir.ErrKeyReused)
 	case errors.Is(err, weir.ErrStopping):
 		return stopping.problem("the server is shutting down; nothing was done").retryAfter(time.Second)
+	case errors.Is(err, incident.ErrUnknown):
+		return unknownIncident.problem("there is no such incident, or it is kept no more").
+			mistake("path", "id", "", "no incident has this ID, such as traffic.17")
+	case errors.Is(err, incident.ErrUnknownSilence):
+		return unknownSilence.problem("there is no such silence, or no more").mistake("path", "id", "", "no silence has this ID")
+	case errors.Is(err, incident.ErrConfigured):
+		return configured.problem("%v", incident.ErrConfigured)
+	case errors.Is(err, incident.ErrTooMany):
+		return full.problem("%v; at most %d", incident.ErrTooMany, incident.MaxSilences)
+	case errors.Is(err, incident.ErrFeedbackFull):
+		return full.problem("%v", incident.ErrFeedbackFull)
+	case errors.Is(err, incident.ErrPage):
+		return wrongParameter(in, "page", incident.ErrPage)
+	case errors.Is(err, incident.ErrPosition):
+		return wrongParameter(in, "Last-Event-ID", incident.ErrPosition)
+	case errors.As(err, &invalid):
+		return wrongParameter(in, invalid.Param, invalid.Err)
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return cancelled.problem("the client went away")
 	}

@@ -67,7 +67,7 @@ func (s *Server) accept(ctx context.Context, in *pushInput) (PushAnswer, error) 
 	if stream.Source.Kind != weir.Push {
 		return PushAnswer{}, notPushed.problem("stream %q reads its events from %s; only a stream whose source is push takes them here", stream.Name, stream.Source.Kind)
 	}
-	if s.stopping.Load() {
+	if s.stopping() {
 		return PushAnswer{}, weir.ErrStopping
 	}
 	form, err := formOf(in.ContentType)

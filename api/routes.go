@@ -96,6 +96,8 @@ func (s *Server) operations() {
 
 	s.deliveryOperations()
 
+	s.incidentOperations()
+
 	if s.cluster != nil {
 		huma.Register(s.huma, s.operation(huma.Operation{
 			Method: http.MethodGet, Path: "/v1/cluster", OperationID: "cluster", Tags: []string{"operation"},
@@ -227,7 +229,7 @@ func (s *Server) healthy(context.Context, *struct{}) (*healthOutput, error) {
 }
 
 func (s *Server) readiness(context.Context, *struct{}) (*healthOutput, error) {
-	if s.stopping.Load() {
+	if s.stopping() {
 		return nil, stopping.problem("the server is shutting down")
 	}
 	if err := s.ready(); err != nil {

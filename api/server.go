@@ -6,6 +6,10 @@
 //	GET  /v1/streams                     definitions, watermarks, totals
 //	GET  /v1/query, POST /v1/query       questions
 //	GET  /v1/deliveries                  what webhooks were told; POST …/{webhook}/{id}/redeliver
+//	GET  /v1/incidents, /v1/incidents/{id}   what detectors found
+//	GET  /v1/incidents/stream            the same as it happens, as server-sent events
+//	POST /v1/incidents/{id}/feedback     whether it was a true alarm
+//	GET, POST, DELETE /v1/silences       when nobody is told
 //	GET  /v1/cluster                     nodes, whose the partitions are, how far they have come
 //	GET  /-/healthy, /-/ready, /metrics  for those who run it
 //	GET  /openapi.yaml, /openapi.json    all of this in full
@@ -53,7 +57,6 @@ import (
 	"net/http"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -97,6 +100,11 @@ type Options struct {
 	Engine   Engine
 	Cluster  *cluster.Cluster // nil: there are no other nodes, and nothing is said of them
 
+	// What detectors found, and of what nobody is told. Nil: there are no
+	// detectors, which is then the answer.
+	Incidents Incidents
+	Silences  Silences
+
 	Deliveries Deliveries // nil: there are no webhooks
 
 	// Ready says why the service can't be used yet, or nil. It is asked at
@@ -118,6 +126,7 @@ type Limits struct {
 	QueryTime  time.Duration // for a question, waiting for its turn included; 30 s
 	Queries    int           // questions answered at a time; twice the number of CPUs
 	QueryQueue int           // questions that wait for their turn; 256
+	Listeners  int           // streams of events that are open at a time; 256
 }
 
 func (l Limits) withDefaults() Limits {
@@ -128,46 +137,56 @@ func (l Limits) withDefaults() Limits {
 	l.QueryTime = cmp.Or(l.QueryTime, 30*time.Second)
 	l.Queries = cmp.Or(l.Queries, 2*runtime.GOMAXPROCS(0))
 	l.QueryQueue = cmp.Or(l.QueryQueue, 256)
+	l.Listeners = cmp.Or(l.Listeners, 256)
 	return l
 }
 
 // Server answers requests.
 type Server struct {
-	streams  []*weir.Stream
-	ingester Ingester
-	engine   Engine
-	cluster  *cluster.Cluster
-	told     Deliveries // may be nil
-	ready    func() error
-	log      *slog.Logger
-	store    string
-	limits   Limits
-	metrics  *metrics
+	streams   []*weir.Stream
+	ingester  Ingester
+	engine    Engine
+	cluster   *cluster.Cluster
+	told      Deliveries // may be nil
+	incidents Incidents  // may be nil
+	silences  Silences   // may be nil
+	listeners listeners
+	ready     func() error
+	log       *slog.Logger
+	store     string
+	limits    Limits
+	metrics   *metrics
 
-	handler  http.Handler
-	huma     huma.API
-	pushing  budget
-	turns    turns
-	gzips    sync.Pool   // of *gzip.Reader that no request uses
-	stopping atomic.Bool // set once, when Run is told to end
+	handler http.Handler
+	huma    huma.API
+	pushing budget
+	turns   turns
+	gzips   sync.Pool // of *gzip.Reader that no request uses
+
+	draining context.Context // ended by drain: the server is about to end
+	drain    context.CancelFunc
 }
 
 // New builds a server and starts nothing.
 func New(o Options) (*Server, error) {
 	limits := o.Limits.withDefaults()
 	s := &Server{
-		streams:  o.Streams,
-		ingester: o.Ingester,
-		engine:   o.Engine,
-		cluster:  o.Cluster,
-		told:     o.Deliveries,
-		ready:    o.Ready,
-		log:      o.Logger,
-		store:    o.Store,
-		limits:   limits,
-		pushing:  budget{limit: limits.PushMemory},
-		turns:    turns{running: make(chan struct{}, limits.Queries), queue: int64(limits.QueryQueue)},
+		streams:   o.Streams,
+		ingester:  o.Ingester,
+		engine:    o.Engine,
+		cluster:   o.Cluster,
+		incidents: o.Incidents,
+		silences:  o.Silences,
+		listeners: listeners{most: int64(limits.Listeners)},
+		told:      o.Deliveries,
+		ready:     o.Ready,
+		log:       o.Logger,
+		store:     o.Store,
+		limits:    limits,
+		pushing:   budget{limit: limits.PushMemory},
+		turns:     turns{running: make(chan struct{}, limits.Queries), queue: int64(limits.QueryQueue)},
 	}
+	s.draining, s.drain = context.WithCancel(context.Background())
 	if s.ready == nil {
 		s.ready = func() error { return nil }
 	}
@@ -194,16 +213,19 @@ func New(o Options) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // Drain makes readiness say that the server is stopping, so that whoever
-// balances load turns elsewhere, and pushes be refused. Questions are still
-// answered.
-func (s *Server) Drain() { s.stopping.Store(true) }
+// balances load turns elsewhere, pushes be refused, and streams of events end.
+// Questions are still answered.
+func (s *Server) Drain() { s.drain() }
+
+// stopping reports whether the server is about to end.
+func (s *Server) stopping() bool { return s.draining.Err() != nil }
 
 // Run answers requests from a listener, which it closes, until ctx ends. Then
 // it takes no more, finishes those under way as far as the grace allows, and
 // returns after all of them have ended.
 func (s *Server) Run(ctx context.Context, listener net.Listener) error {
-	defer s.stopping.Store(true)
-	defer context.AfterFunc(ctx, func() { s.stopping.Store(true) })()
+	defer s.Drain()
+	defer context.AfterFunc(ctx, s.Drain)()
 	// Longest of all is a push whose body is slow, or a question and a slow
 	// reader of its answer.
 	return Serve(ctx, listener, s.handler, s.log, s.limits.BodyTime+s.limits.QueryTime+time.Minute)

@@ -228,9 +228,12 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 	want := []string{
+		"DELETE /v1/silences/{id}",
 		"GET /-/healthy", "GET /-/ready", "GET /metrics", "GET /openapi.json", "GET /openapi.yaml",
-		"GET /v1/deliveries", "GET /v1/query", "GET /v1/streams", "GET /v1/streams/{stream}/rejected",
-		"POST /v1/deliveries/{webhook}/{id}/redeliver", "POST /v1/query", "POST /v1/streams/{stream}/events",
+		"GET /v1/deliveries", "GET /v1/incidents", "GET /v1/incidents/stream", "GET /v1/incidents/{id}",
+		"GET /v1/query", "GET /v1/silences", "GET /v1/streams", "GET /v1/streams/{stream}/rejected",
+		"POST /v1/deliveries/{webhook}/{id}/redeliver", "POST /v1/incidents/{id}/feedback",
+		"POST /v1/query", "POST /v1/silences", "POST /v1/streams/{stream}/events",
 	}
 	if diff := cmp.Diff(want, sorted(operations)); diff != "" {
 		t.Errorf("operations -want +got:\n%s", diff)

@@ -38,8 +38,11 @@ func (l *Log) AddFeedback(ctx context.Context, f Feedback) (Feedback, error) {
 	if err != nil {
 		return Feedback{}, err
 	}
-	if len(f.Note) > 4000 || len(f.Author) > 200 {
-		return Feedback{}, &InvalidError{errors.New("a note has at most 4000 bytes, and an author 200")}
+	if len(f.Note) > maxNote {
+		return Feedback{}, &InvalidError{"note", fmt.Errorf("it has %d bytes; at most %d", len(f.Note), maxNote)}
+	}
+	if len(f.Author) > maxAuthor {
+		return Feedback{}, &InvalidError{"author", fmt.Errorf("it has %d bytes; at most %d", len(f.Author), maxAuthor)}
 	}
 	b, err := h.readBatch(ctx, opened)
 	if passable(err) || err == nil && b.record(f.Incident) == nil {

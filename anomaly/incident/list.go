@@ -49,6 +49,15 @@ func (f *Filter) wants(incident *weir.Incident, labels Matchers) bool {
 		labels.matchesAny(incident)
 }
 
+// Match returns what says whether an incident is wanted.
+func (f Filter) Match() (func(*weir.Incident) bool, error) {
+	labels, err := compile(f.Labels)
+	if err != nil {
+		return nil, err
+	}
+	return func(incident *weir.Incident) bool { return f.wants(incident, labels) }, nil
+}
+
 // List returns the incidents that the filter wants, those opened last first, and
 // where to go on if there may be more. Pages do not shift as new incidents come:
 // each goes on behind the last incident of the one before.

@@ -223,3 +223,12 @@ func (l *Log) report(counter *atomic.Int64, name string, err error) {
 	counter.Add(1)
 	l.log.Warn("an object among the incidents is passed over", "object", name, "err", err)
 }
+
+// Detectors returns the detectors whose incidents the log keeps, by name.
+func (l *Log) Detectors() []Ref {
+	refs := make([]Ref, len(l.order))
+	for i, h := range l.order {
+		refs[i] = h.ref
+	}
+	return refs
+}

@@ -68,16 +68,22 @@ func (s *Silence) prepare() (err error) {
 	s.compiled, err = compile(s.Matchers)
 	switch {
 	case err != nil:
-		return fmt.Errorf("matchers: %w", err)
+		return &InvalidError{"matchers", err}
 	case !s.From.Before(s.To):
-		return errors.New("it ends before it begins")
-	case len(s.Comment) > 2000:
-		return fmt.Errorf("the comment has %d bytes; at most 2000", len(s.Comment))
-	case len(s.Author) > 200:
-		return fmt.Errorf("the author has %d bytes; at most 200", len(s.Author))
+		return &InvalidError{"to", errors.New("the silence ends before it begins")}
+	case len(s.Comment) > maxNote:
+		return &InvalidError{"comment", fmt.Errorf("it has %d bytes; at most %d", len(s.Comment), maxNote)}
+	case len(s.Author) > maxAuthor:
+		return &InvalidError{"author", fmt.Errorf("it has %d bytes; at most %d", len(s.Author), maxAuthor)}
 	}
 	return nil
 }
+
+// Bounds on what people write.
+const (
+	maxNote   = 4000
+	maxAuthor = 200
+)
 
 const silenceFolder = "_silence/" // no stream's: a stream begins with a letter
 
@@ -127,13 +133,13 @@ func (s *Silences) Add(ctx context.Context, silence Silence) (Silence, error) {
 	}
 	silence.ID, silence.Created, silence.Configured = strings.ToLower(rand.Text()[:12]), now, false
 	if err := silence.prepare(); err != nil {
-		return Silence{}, &InvalidError{err}
+		return Silence{}, err
 	}
 	if !silence.To.After(now) {
-		return Silence{}, &InvalidError{errors.New("it has ended already")}
+		return Silence{}, &InvalidError{"to", errors.New("it has ended already")}
 	}
 	if len(silence.Matchers) == 0 {
-		return Silence{}, &InvalidError{errors.New(`it has no matchers; detector=~".+" matches everything`)}
+		return Silence{}, &InvalidError{"matchers", errors.New(`there are none; detector=~".+" matches everything`)}
 	}
 	if err := s.refresh(ctx, 0); err != nil {
 		return Silence{}, fmt.Errorf("add silence: %w", err)
@@ -162,10 +168,13 @@ func (s *Silences) Add(ctx context.Context, silence Silence) (Silence, error) {
 	return silence, nil
 }
 
-// InvalidError says what is wrong with what was given.
-type InvalidError struct{ Err error }
+// InvalidError says which part of what was given is wrong, and how.
+type InvalidError struct {
+	Param string
+	Err   error
+}
 
-func (e *InvalidError) Error() string { return e.Err.Error() }
+func (e *InvalidError) Error() string { return e.Param + ": " + e.Err.Error() }
 func (e *InvalidError) Unwrap() error { return e.Err }
 
 // List returns the silences, those that end last first, with those that ended
