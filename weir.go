@@ -67,6 +67,10 @@ const (
 // headers beside their JSON.
 func (k SourceKind) HasRecords() bool { return k == Kafka || k == Pulsar }
 
+// Shared reports whether several nodes may read the source, each some of its
+// partitions.
+func (k SourceKind) Shared() bool { return k == Kafka || k == Pulsar }
+
 // Journaled reports whether the events of the source wait in the journal until
 // they are stored.
 func (k SourceKind) Journaled() bool { return k == Push || k == Stdin }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -80,15 +81,16 @@ func (r *runner) causes(ctx context.Context, rec *incident.Record, f frozen, win
 // value is the cause. A dimension of one value tells nothing.
 func shares(dimension string, is, was map[string]float64) []weir.Cause {
 	all := make(map[string]bool)
-	var difference, before float64
-	for v, x := range is {
+	for v := range is {
 		all[v] = true
-		difference += x
 	}
-	for v, x := range was {
+	for v := range was {
 		all[v] = true
-		difference -= x
-		before += x
+	}
+	var difference, before float64
+	for _, v := range slices.Sorted(maps.Keys(all)) { // in order, or sums would differ in their last bits
+		difference += is[v] - was[v]
+		before += was[v]
 	}
 	if len(all) < 2 || difference == 0 {
 		return nil

@@ -89,6 +89,16 @@ func (c *crashing) Read(ctx context.Context, name string) ([]byte, error) {
 	return c.Bucket.Read(ctx, name)
 }
 
+// written is an incident but for what the clock said.
+func written(t *testing.T, i weir.Incident) string {
+	i.Recorded = time.Time{}
+	text, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // However often the process dies, what is told is what would have been told if it
 // had not.
 func TestCrashesChangeNothing(t *testing.T) {
@@ -147,12 +157,7 @@ func TestCrashesChangeNothing(t *testing.T) {
 	strip := func(in []weir.Incident) map[string]string {
 		out := make(map[string]string)
 		for _, i := range in {
-			i.Recorded = time.Time{}
-			text, err := json.Marshal(i)
-			if err != nil {
-				t.Fatal(err)
-			}
-			out[fmt.Sprint(i.ID, "-", i.Version)] = string(text)
+			out[fmt.Sprint(i.ID, "-", i.Version)] = written(t, i)
 		}
 		return out
 	}

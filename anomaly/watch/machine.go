@@ -112,7 +112,9 @@ func (m *machine) decide(c changes) []incident.Record {
 	for _, s := range c.recovers {
 		if r := take(s.incident); r != nil {
 			if i := slices.IndexFunc(r.All, func(x weir.IncidentSeries) bool { return m.is(x, s) }); i >= 0 {
-				m.describe(&r.All[i], s)
+				if s.bad > 0 { // or the definition has changed since, and calls nothing strange
+					m.describe(&r.All[i], s)
+				}
 				r.All[i].State = weir.Resolved
 			}
 		}
@@ -181,12 +183,20 @@ const highestScore = 300
 func (m *machine) describe(x *weir.IncidentSeries, s *series) {
 	said := &s.peak.said
 	x.Since, x.Window = time.Unix(0, s.since).UTC(), time.Unix(0, s.peak.window).UTC()
-	x.Value, x.Expected = weir.Number(said.Value), weir.Number(said.Expected)
-	x.Lower, x.Upper = weir.Number(said.Lower), weir.Number(said.Upper)
+	x.Value, x.Expected = finite(said.Value), finite(said.Expected)
+	x.Lower, x.Upper = finite(said.Lower), finite(said.Upper)
 	x.Score, x.Direction, x.Reason = min(said.Score, highestScore), said.Direction.String(), said.Reason.String()
 	if math.IsNaN(said.Value) {
 		x.Reason = reasonAbsent
 	}
+}
+
+// finite is a number as it is stored: an infinity is none.
+func finite(x float64) weir.Number {
+	if math.IsInf(x, 0) {
+		x = math.NaN()
+	}
+	return weir.Number(x)
 }
 
 // finish makes the rest of a record follow from its series.

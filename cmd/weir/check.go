@@ -21,7 +21,7 @@ it prints can be used as a configuration itself.`,
 		Example: `  weir check -c weir.yaml`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := weir.Load(config)
+			c, err := load(config)
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ counted twice.`,
   kubectl logs deploy/shop | weir load -c weir.yaml -`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, files []string) error {
-			c, err := weir.Load(config)
+			c, err := load(config)
 			if err != nil {
 				return err
 			}

@@ -107,7 +107,7 @@ func onlyStream(cmd *cobra.Command, config string) (string, error) {
 	if cmd.Flags().Changed("url") {
 		return "", usagef(cmd, "a server is asked: name the stream with --stream")
 	}
-	c, err := weir.Load(config)
+	c, err := load(config)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", usagef(cmd, "there is no %s: name the stream with --stream", config)
 	}
@@ -137,7 +137,7 @@ func askServer(ctx context.Context, address string, q query.Text) (*query.Answer
 // when nothing listens there, or something else does, which is said on stderr.
 // Without any configuration it asks the fallback.
 func askConfigured(ctx context.Context, stderr io.Writer, path string, given bool, fallback string, q query.Text) (*query.Answer, error) {
-	c, err := weir.Load(path)
+	c, err := load(path)
 	if errors.Is(err, fs.ErrNotExist) && !given {
 		return askServer(ctx, fallback, q)
 	}

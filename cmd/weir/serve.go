@@ -37,7 +37,7 @@ was acknowledged is lost, and nothing is counted twice.`,
   curl --data-binary @events.ndjson http://127.0.0.1:8080/v1/streams/requests/events`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := weir.Load(config)
+			c, err := load(config)
 			if err != nil {
 				return err
 			}
@@ -112,6 +112,10 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 	nodes := r.cluster(node, sources, address)
 	defer nodes.Close()
 	engine := r.engine(nodes)
+	watching, err := r.watching(nodes, node, "http://"+address)
+	if err != nil {
+		return err
+	}
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -123,6 +127,9 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		store.Collector(slices.Collect(maps.Values(r.catalogs))),
 	)
 	registry.MustRegister(r.collectors...)
+	if watching != nil {
+		registry.MustRegister(watching.collectors()...)
+	}
 	server, err := api.New(api.Options{
 		Streams:  r.streams,
 		Ingester: node,
@@ -161,6 +168,9 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		return nil
 	})
 	group.Go(func() error { return node.Run(nodeCtx) })
+	if watching != nil {
+		group.Go(func() error { return watching.run(ctx) })
+	}
 	if admin != nil {
 		group.Go(func() error { return api.Serve(ctx, admin, api.Admin(), log, 10*time.Minute) })
 		log.Info("profiles", "url", "http://"+admin.Addr().String()+"/debug/pprof/")
