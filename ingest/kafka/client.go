@@ -98,8 +98,21 @@ func (c *client) call(ctx context.Context, broker int32, api int16, limit time.D
 		delete(c.versions, broker) // it may come back as another version
 		c.mu.Unlock()
 	}
-	if c.transport.SASL != nil && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
-		err = fmt.Errorf("%w; brokers hang up so on a user or password that is wrong", err)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = c.hungUp(err)
+	}
+	return err
+}
+
+// hungUp adds to an error why brokers end a connection without a word.
+func (c *client) hungUp(err error) error {
+	switch encrypted, named := c.transport.TLS != nil, c.transport.SASL != nil; {
+	case named && encrypted:
+		return fmt.Errorf("%w; brokers hang up so on a user or password that is wrong", err)
+	case named:
+		return fmt.Errorf("%w; brokers hang up so on a user or password that is wrong, and on whoever does not encrypt where they want tls", err)
+	case !encrypted:
+		return fmt.Errorf("%w; brokers that want tls or a password hang up so", err)
 	}
 	return err
 }

@@ -27,9 +27,17 @@ func numbers() *weir.Stream {
 // node runs a process of the group over a bucket, until it is stopped.
 func (w *world) node(name, topic, group string, s *weir.Stream, bucket store.Bucket) (stop func()) {
 	w.t.Helper()
+	return w.nodeOf(Config{Topic: topic, Group: group, Node: Node{Name: name}}, s, bucket)
+}
+
+// nodeOf is node by a configuration, which it completes.
+func (w *world) nodeOf(config Config, s *weir.Stream, bucket store.Bucket) (stop func()) {
+	w.t.Helper()
+	name := config.Node.Name
 	logger := slog.New(slog.NewTextHandler(w.logs, nil)).With("node", name)
-	source, err := New(Config{Brokers: w.brokers, Topic: topic, Group: group, Node: Node{Name: name}, Headers: true,
-		Session: 6 * time.Second, Watch: 200 * time.Millisecond, Logger: logger})
+	config.Brokers, config.Headers, config.Logger = w.brokers, true, logger
+	config.Session, config.Watch = 6*time.Second, 200*time.Millisecond
+	source, err := New(config)
 	if err != nil {
 		w.t.Fatal(err)
 	}
