@@ -46,6 +46,9 @@ func (h *history) expire(ctx context.Context) {
 	h.entries = slices.DeleteFunc(h.entries, func(e entry) bool { return gone[e.version] })
 }
 
+// maxSweep bounds the batches that are looked at for expiry at a time.
+const maxSweep = 10_000
+
 // sweep deletes the batches all of whose incidents were resolved before the
 // cutoff, but never the newest, so that numbers never begin anew. It returns
 // what it deleted.
@@ -76,7 +79,7 @@ scan:
 			if b == nil {
 				continue
 			}
-			if !b.Recorded.Before(cutoff) || b.N >= newest {
+			if !b.Recorded.Before(cutoff) || b.N >= newest || len(olds) == maxSweep {
 				break scan
 			}
 			open = b.Open
@@ -107,10 +110,32 @@ scan:
 			}
 			continue
 		}
+		for _, id := range o.incidents {
+			if last[id] == i {
+				if err := h.forget(ctx, id); err != nil {
+					return deleted, err
+				}
+			}
+		}
 		if err := h.log.bucket.Delete(ctx, h.ref.name(o.n)); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return deleted, err
 		}
 		deleted = append(deleted, o.n)
 	}
 	return deleted, nil
+}
+
+// forget deletes what was said of an incident that goes.
+func (h *history) forget(ctx context.Context, id string) error {
+	numbers, err := h.feedbackNumbers(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		err := h.log.bucket.Delete(ctx, h.feedbackFolder(id)+number(n))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }

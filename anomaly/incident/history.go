@@ -36,6 +36,7 @@ type history struct {
 	tail    int64      // the newest number, -1 if there is none
 	newest  int64      // the newest number of a batch that could be read, or -1
 	numbers []int64    // those listed, ascending; at most maxNumbers, the newest
+	trimmed bool       // there were more
 	folded  int64      // all of numbers from here on are folded
 	entries []entry    // newest first
 	open    []Standing // as of newest
@@ -174,50 +175,19 @@ func (h *history) list(ctx context.Context, after int64) ([]int64, error) {
 // load begins with the newest batch that can be read, and those that tell of the
 // incidents which it says are open.
 func (h *history) load(ctx context.Context, numbers []int64) error {
-	var newest *Batch
-	for _, n := range slices.Backward(numbers) {
-		b, err := h.readBatch(ctx, n)
-		if passable(err) {
-			h.passOver(n, err)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		newest = b
-		break
+	newest, open, told, err := h.readNewest(ctx, numbers)
+	if err != nil {
+		return err
 	}
-	var open []Standing
-	var told []*Batch
-	if newest != nil {
-		for _, s := range newest.Open {
-			b, err := newest, error(nil)
-			if s.Version != newest.N {
-				b, err = h.readBatch(ctx, s.Version)
-			}
-			if err == nil && b.record(s.ID) == nil {
-				err = fmt.Errorf("%w: it does not tell of incident %s", errDamaged, s.ID)
-			}
-			if passable(err) {
-				// It is open, and nothing else is known of it: it ends here.
-				h.passOver(s.Version, err)
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			open, told = append(open, s), append(told, b)
-		}
-	}
-
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i, s := range open {
-		h.keep(told[i].record(s.ID))
+	for i := range told {
+		h.keep(&told[i])
 	}
 	if len(numbers) > 0 {
 		h.tail = numbers[len(numbers)-1]
 	}
+	h.trimmed = len(numbers) > maxNumbers
 	h.numbers = slices.Clone(numbers[max(0, len(numbers)-maxNumbers):])
 	if newest != nil {
 		for i := range newest.Records {
@@ -228,6 +198,42 @@ func (h *history) load(ctx context.Context, numbers []int64) error {
 	h.loaded = true
 	h.log.feed.begin(h.ref, h.tail+1)
 	return nil
+}
+
+// readNewest reads the newest batch that can be read, nil if there is none, and
+// what is told of the incidents that it says are open. An incident that nothing
+// can be read of is not open: it ends there.
+func (h *history) readNewest(ctx context.Context, numbers []int64) (newest *Batch, open []Standing, told []Record, err error) {
+	for _, n := range slices.Backward(numbers) {
+		newest, err = h.readBatch(ctx, n)
+		if !passable(err) {
+			break
+		}
+		h.passOver(n, err)
+		newest, err = nil, nil
+	}
+	if newest == nil || err != nil {
+		return nil, nil, nil, err
+	}
+	for _, s := range newest.Open {
+		b := newest
+		if s.Version != newest.N {
+			b, err = h.readBatch(ctx, s.Version)
+		}
+		if err == nil {
+			if r := b.record(s.ID); r != nil {
+				open, told = append(open, s), append(told, *r)
+				continue
+			}
+			err = fmt.Errorf("%w: it does not tell of incident %s", errDamaged, s.ID)
+		}
+		if !passable(err) {
+			return nil, nil, nil, err
+		}
+		h.passOver(s.Version, err)
+		err = nil
+	}
+	return newest, open, told, nil
 }
 
 // forward folds batches that are new. A part may be done when it fails.
@@ -281,6 +287,8 @@ func (h *history) reach(n int64) {
 	h.numbers = append(h.numbers, n)
 	if len(h.numbers) > maxNumbers {
 		h.numbers = slices.Clone(h.numbers[len(h.numbers)-maxNumbers*7/8:])
+		h.trimmed = true
+		h.entries = slices.DeleteFunc(h.entries, func(e entry) bool { return !e.firing && e.version < h.numbers[0] })
 	}
 }
 
@@ -291,7 +299,7 @@ func (h *history) keep(r *Record) {
 	if err != nil {
 		panic(fmt.Sprintf("incident: a batch was believed whose record says: %v", err))
 	}
-	i, found := slices.BinarySearchFunc(h.entries, n, func(e entry, n int64) int { return int(min(1, max(-1, n-e.n))) })
+	i, found := slices.BinarySearchFunc(h.entries, n, byOpening)
 	if found && h.entries[i].version >= r.Version {
 		return
 	}
@@ -357,31 +365,17 @@ func (h *history) openAll(ctx context.Context) (int64, []Record, *Batch, error) 
 		return 0, nil, nil, err
 	}
 	h.mu.Lock()
-	next, newest, open := h.tail+1, h.newest, h.open
+	next, numbers := h.tail+1, slices.Clone(h.numbers)
 	h.mu.Unlock()
-	if newest < 0 {
-		return next, nil, nil, nil
+	newest, open, told, err := h.readNewest(ctx, numbers)
+	if err != nil || newest == nil {
+		return next, nil, nil, err
 	}
-	last, err := h.readBatch(ctx, newest)
-	if err != nil {
-		return 0, nil, nil, err
-	}
-	records := make([]Record, 0, len(open))
-	for _, s := range open {
-		b := last
-		if s.Version != newest {
-			if b, err = h.readBatch(ctx, s.Version); err != nil {
-				return 0, nil, nil, fmt.Errorf("incident %s: %w", s.ID, err)
-			}
-		}
-		r := b.record(s.ID)
-		if r == nil {
-			return 0, nil, nil, fmt.Errorf("incident %s: %s does not tell of it", s.ID, h.ref.name(s.Version))
-		}
-		records = append(records, *r)
-	}
+	h.mu.Lock()
+	h.newest, h.open = newest.N, open
+	h.mu.Unlock()
 	h.expire(ctx)
-	return next, records, last, nil
+	return next, told, newest, nil
 }
 
 // passable reports whether a batch can be passed over: it is no batch, or has

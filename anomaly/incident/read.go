@@ -42,34 +42,49 @@ func (h *history) readAll(ctx context.Context, numbers []int64) ([]*Batch, error
 	return batches, nil
 }
 
-// batches returns batches of numbers greater than after, in order.
+// batches returns batches of numbers greater than after, in order. None means
+// that there are none.
 func (h *history) batches(ctx context.Context, after int64, limit int) ([]*Batch, error) {
+	for {
+		numbers, err := h.numbersAfter(ctx, after, limit)
+		if err != nil || len(numbers) == 0 {
+			return nil, err
+		}
+		var told []*Batch
+		for chunk := range slices.Chunk(numbers, chunkBatches) {
+			batches, err := h.readAll(ctx, chunk)
+			if err != nil {
+				return nil, fmt.Errorf("read incidents of %s: %w", h.ref, err)
+			}
+			for _, b := range batches {
+				if b != nil {
+					told = append(told, b)
+				}
+			}
+		}
+		if len(told) > 0 {
+			return told, nil
+		}
+		after = numbers[len(numbers)-1] // all of them are damaged or gone
+	}
+}
+
+// numbersAfter returns numbers of batches that are greater than after.
+func (h *history) numbersAfter(ctx context.Context, after int64, limit int) ([]int64, error) {
 	h.mu.Lock()
 	begin, found := slices.BinarySearch(h.numbers, after)
 	if found {
 		begin++
 	}
 	numbers := slices.Clone(h.numbers[begin:min(len(h.numbers), begin+limit)])
-	known := len(h.numbers) == 0 || after >= h.numbers[0]-1 || len(h.numbers) < maxNumbers*7/8
+	known := !h.trimmed || len(h.numbers) > 0 && after >= h.numbers[0]-1
 	h.mu.Unlock()
-	if !known { // older than what is remembered
-		var err error
-		if numbers, err = h.list(ctx, after); err != nil {
-			return nil, fmt.Errorf("list incidents of %s: %w", h.ref, err)
-		}
-		numbers = numbers[:min(len(numbers), limit)]
+	if known {
+		return numbers, nil
 	}
-	var found_ []*Batch
-	for chunk := range slices.Chunk(numbers, chunkBatches) {
-		batches, err := h.readAll(ctx, chunk)
-		if err != nil {
-			return nil, fmt.Errorf("read incidents of %s: %w", h.ref, err)
-		}
-		for _, b := range batches {
-			if b != nil {
-				found_ = append(found_, b)
-			}
-		}
+	numbers, err := h.list(ctx, after) // older than what is remembered
+	if err != nil {
+		return nil, fmt.Errorf("list incidents of %s: %w", h.ref, err)
 	}
-	return found_, nil
+	return numbers[:min(len(numbers), limit)], nil
 }

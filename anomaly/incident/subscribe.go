@@ -103,7 +103,7 @@ func (s *Subscription) Next(ctx context.Context) (Change, error) {
 			s.at++
 			return s.tell(c), nil
 		}
-		timer := time.NewTimer(s.log.options.MaxAge)
+		timer := time.NewTimer(max(s.log.options.MaxAge, pollAtMost))
 		select {
 		case <-wake:
 		case <-timer.C:
@@ -116,6 +116,9 @@ func (s *Subscription) Next(ctx context.Context) (Change, error) {
 		}
 	}
 }
+
+// pollAtMost bounds the rate at which a listener looks into the store.
+const pollAtMost = 10 * time.Millisecond
 
 // poll looks for what other nodes have appended. A store that is away is asked
 // again at the next poll.
@@ -183,7 +186,7 @@ type position struct {
 	told  string
 }
 
-// errPosition is what Subscribe says of a position that is none.
+// ErrPosition is what Subscribe says of a position that is none.
 var ErrPosition = errors.New("it is not the ID of a change, such as traffic.5-9")
 
 const maxPositionBytes = 64 << 10
