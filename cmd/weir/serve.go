@@ -130,7 +130,7 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 	if watching != nil {
 		registry.MustRegister(watching.collectors()...)
 	}
-	server, err := api.New(api.Options{
+	options := api.Options{
 		Streams:  r.streams,
 		Ingester: node,
 		Engine:   engine,
@@ -141,7 +141,11 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		Version:  version(),
 		Store:    storeID(c),
 		Limits:   api.Limits{Body: int64(c.Limits.Body), QueryTime: c.Limits.Query.Time},
-	})
+	}
+	if watching != nil {
+		watching.serve(&options)
+	}
+	server, err := api.New(options)
 	if err != nil {
 		return err
 	}

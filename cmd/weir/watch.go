@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +14,7 @@ import (
 	"github.com/weir-stream/weir/anomaly/incident"
 	"github.com/weir-stream/weir/anomaly/notify"
 	"github.com/weir-stream/weir/anomaly/watch"
+	"github.com/weir-stream/weir/api"
 	"github.com/weir-stream/weir/ingest"
 	"github.com/weir-stream/weir/query"
 )
@@ -30,7 +33,11 @@ func load(path string) (*weir.Config, error) {
 			if key != "" {
 				path += "." + key
 			}
-			mistakes = append(mistakes, c.Mistake(path, "detector %s: %v", d.Name, err)...)
+			text := err.Error()
+			if bad := (*query.ParamError)(nil); errors.As(err, &bad) {
+				text = strings.TrimPrefix(text, bad.Param+": ") // here it is another key
+			}
+			mistakes = append(mistakes, c.Mistake(path, "detector %s: %s", d.Name, text)...)
 		}
 	}
 	if len(mistakes) > 0 {
@@ -91,7 +98,9 @@ func (r *rooms) watching(live query.Live, node *ingest.Node, external string) (*
 		if err != nil {
 			return nil, err
 		}
-		o.Tell = func(ctx context.Context, i *weir.Incident, hooks []string) error { return w.notifier.Notify(ctx, *i, hooks) }
+		o.Tell = func(ctx context.Context, i *weir.Incident, hooks []string) error {
+			return w.notifier.Notify(ctx, *i, hooks)
+		}
 	}
 	w.watcher, err = watch.New(o)
 	return w, err
@@ -104,6 +113,14 @@ func (w *watching) collectors() []prometheus.Collector {
 		out = append(out, w.notifier.Collector())
 	}
 	return out
+}
+
+// serve gives the API what it shows.
+func (w *watching) serve(o *api.Options) {
+	o.Incidents, o.Silences = w.log, w.silences
+	if w.notifier != nil {
+		o.Deliveries = w.notifier
+	}
 }
 
 // run watches and tells until ctx is done. Who tells goes on until who watches
