@@ -32,6 +32,9 @@ test-s3: ## test against a real S3 server, Versity's gateway, beside the one in 
 chaos: ## strike three nodes, Kafka and the object store 100 times, or CHAOS=1000, and compare every answer
 	KAFKA_VERSION=4.1.1 WEIR_FAULTS=$(or $(CHAOS),100) WEIR_SEED=$(SEED) $(GO) test -count 1 -v -timeout 0 -run Chaos ./bench/chaos
 
+test-alertmanager: ## test against a real Alertmanager, Debian's, which root installs if it is missing
+	$(GO) run ./anomaly/notify/withalertmanager $(GO) test -count 1 -v -run Alertmanager ./anomaly/notify
+
 check-deploy: ## check the examples in deploy: image, compose file, unit, Prometheus, Grafana
 	$(GO) test -count 1 ./deploy
 	$(GO) -C deploy/check vet ./...
@@ -57,5 +60,5 @@ calibrate-detect: ## count false and missed alarms of the one-pass detectors on 
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka test-s3 chaos check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
+.PHONY: help demo build test check test-kafka test-s3 test-alertmanager chaos check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
 .DEFAULT_GOAL := help
