@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"os/exec"
 	"path/filepath"
@@ -107,11 +108,8 @@ func (w *world) checkChains() {
 		if !ok {
 			w.t.Fatalf("a chain of partition %q", chain.Partition)
 		}
-		w.truth.mu.Lock()
-		events := int64(len(w.truth.partitions[p].events))
-		w.truth.mu.Unlock()
-		if chain.End != events || chain.Shift != 0 {
-			w.t.Errorf("the chain of partition %d ends at %d, shifted by %d; the log has %d events", p, chain.End, chain.Shift, events)
+		if end := w.truth.ends()[int32(p)]; chain.End != end || chain.Shift != 0 {
+			w.t.Errorf("the chain of partition %d ends at %d, shifted by %d; the log has %d events", p, chain.End, chain.Shift, end)
 		}
 		for _, s := range chain.Segments {
 			if n := s.Meta.To - s.Meta.From; s.Meta.Events != n {
@@ -138,32 +136,47 @@ func (w *world) checkChains() {
 	f.segments += stored
 }
 
-// checkGroup compares what tools for lag see: that nothing is left to be read.
-func (w *world) checkGroup() {
+// settleGroup waits until tools for lag see that nothing is left to be read.
+func (w *world) settleGroup() {
 	client, err := kgo.NewClient(kgo.SeedBrokers(w.brokers))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer client.Close()
+	ends := w.truth.ends()
+	for deadline := time.Now().Add(patience); w.ctx.Err() == nil; pause(w.ctx, 200*time.Millisecond) {
+		committed, err := w.committed(client)
+		if err == nil && maps.Equal(committed, ends) {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Errorf("the group has the partitions at %v (%v), and they end at %v", committed, err, ends)
+			return
+		}
+	}
+}
+
+// committed gives the offsets that the group has.
+func (w *world) committed(client *kgo.Client) (map[int32]int64, error) {
 	request := kmsg.NewPtrOffsetFetchRequest()
 	request.Group = w.topic
-	group := kmsg.NewOffsetFetchRequestGroup()
-	group.Group = w.topic
 	topic := kmsg.NewOffsetFetchRequestTopic()
+	topic.Topic = w.topic
+	group := kmsg.NewOffsetFetchRequestGroup() // how newer brokers are asked
+	group.Group = w.topic
 	inGroup := kmsg.NewOffsetFetchRequestGroupTopic()
-	topic.Topic, inGroup.Topic = w.topic, w.topic
+	inGroup.Topic = w.topic
 	for p := range int32(partitions) {
 		topic.Partitions, inGroup.Partitions = append(topic.Partitions, p), append(inGroup.Partitions, p)
 	}
 	request.Topics = append(request.Topics, topic)
 	group.Topics = append(group.Topics, inGroup)
 	request.Groups = append(request.Groups, group)
-	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	ctx, cancel := context.WithTimeout(w.ctx, 10*time.Second)
 	defer cancel()
 	response, err := request.RequestWith(ctx, client)
 	if err != nil {
-		w.t.Errorf("ask what is committed to group %s: %v", w.topic, err)
-		return
+		return nil, err
 	}
 	committed := make(map[int32]int64)
 	for _, t := range response.Topics {
@@ -178,11 +191,5 @@ func (w *world) checkGroup() {
 			}
 		}
 	}
-	w.truth.mu.Lock()
-	defer w.truth.mu.Unlock()
-	for p := range w.truth.partitions {
-		if end := int64(len(w.truth.partitions[p].events)); committed[int32(p)] != end {
-			w.t.Errorf("the group has partition %d at offset %d, and it ends at %d", p, committed[int32(p)], end)
-		}
-	}
+	return committed, nil
 }

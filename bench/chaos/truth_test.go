@@ -217,11 +217,20 @@ func (t *truth) all() (sum perKey, distinct [keys]int) {
 	return sum, distinct
 }
 
-func (t *truth) events() (n int64) {
+// ends gives the offset behind the last event of each partition.
+func (t *truth) ends() map[int32]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	ends := make(map[int32]int64)
 	for p := range t.partitions {
-		n += int64(len(t.partitions[p].events))
+		ends[int32(p)] = int64(len(t.partitions[p].events))
+	}
+	return ends
+}
+
+func (t *truth) events() (n int64) {
+	for _, end := range t.ends() {
+		n += end
 	}
 	return n
 }
