@@ -255,7 +255,7 @@ func (l *partitionLog) read(ctx context.Context) (b ingest.Batch, again bool, er
 
 // idle asks the broker whether there is really nothing.
 func (l *partitionLog) idle(ctx context.Context) (b ingest.Batch, again bool, err error) {
-	b = ingest.Batch{From: l.at, To: l.at, Arrival: l.now()}
+	b = ingest.Batch{From: l.at, To: l.at, Arrival: l.now(), Tail: l.last.encode()}
 	end, err := l.stream.last(ctx)
 	if err != nil {
 		return b, true, err

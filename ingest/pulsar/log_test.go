@@ -33,7 +33,8 @@ type fakeTopic struct {
 	mu       sync.Mutex
 	messages []*fakeMessage // guarded by mu
 	faults   *rand.Rand     // nil: none; guarded by mu
-	opened   int            // guarded by mu
+	opened   int            // readers so far; guarded by mu
+	moved    int            // the last of them whose cursor was moved on; guarded by mu
 }
 
 type fakeMessage struct {
@@ -101,8 +102,9 @@ func (r *fakeReader) Next(ctx context.Context) (pulsargo.Message, error) {
 		case 1: // a message that is damaged on the way
 			f.logger.SubLogger(log.Fields{"subscription": r.options.SubscriptionName}).WithField("msg", r.next).Error("Discarding")
 			r.next += skip
-		case 2: // a cursor that was moved on, which a reader is not told
-			if r.next > 0 && f.messages[r.next-1].at.ledger > r.start.ledger {
+		case 2: // a cursor that was moved on, which a reader is not told; not that of the next one too
+			if r.next > 0 && f.messages[r.next-1].at.ledger > r.start.ledger && f.opened > f.moved+1 {
+				f.moved = f.opened
 				r.next += skip
 			}
 		}
