@@ -40,9 +40,11 @@ type DetectorConfig struct {
 	Threshold *ThresholdConfig `yaml:"threshold,omitempty,flow"`
 	Change    *ChangeConfig    `yaml:"change,omitempty,flow"`
 
-	// What the value is, which decides on what scale it is judged: value, count,
-	// rate, ratio or quantile. Default by the value: count of count, rate of
-	// rates and sums, quantile of quantiles, and else value.
+	// On what scale the value is judged: value (as it is), count (a root), rate (a
+	// logarithm away from zero, and a line near it), ratio (of shares from 0 to
+	// 1) or quantile (a logarithm, of what is never negative). Default count of
+	// counts and distinct counts, rate of rates, sums and quantiles, and else
+	// value.
 	Scale string `yaml:"scale"`
 
 	// What a window says in which a series has no event: ignore (nothing), zero
@@ -202,10 +204,8 @@ func scaleOf(value string) string {
 		return "value"
 	case value == "count" || function == "distinct":
 		return "count"
-	case value == "rate" || function == "sum":
-		return "rate"
-	case strings.HasPrefix(function, "p") || strings.HasPrefix(function, "quantile("):
-		return "quantile"
+	case value == "rate" || function == "sum" || strings.HasPrefix(function, "p") || strings.HasPrefix(function, "quantile("):
+		return "rate" // a quantile may be negative, which its own scale does not bear
 	case strings.HasPrefix(function, "rank("):
 		return "ratio"
 	}

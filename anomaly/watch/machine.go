@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/anomaly"
 	"github.com/weir-stream/weir/anomaly/incident"
 )
 
@@ -305,6 +306,10 @@ func summarise(d *definition, r *incident.Record) string {
 	switch {
 	case worst.Reason == reasonAbsent:
 		text = what + " is absent"
+	case worst.Reason == anomaly.ReasonLimit.String() && worst.Direction == anomaly.Down.String():
+		text += fmt.Sprintf(", below %.4g", float64(worst.Lower))
+	case worst.Reason == anomaly.ReasonLimit.String():
+		text += fmt.Sprintf(", above %.4g", float64(worst.Upper))
 	case !math.IsNaN(float64(worst.Expected)):
 		text += fmt.Sprintf(", expected %.4g", float64(worst.Expected))
 	}

@@ -154,7 +154,7 @@ func TestChangedDefinition(t *testing.T) {
 		w.look(second)
 	}
 	after := w.story()
-	if len(after) != 4 || !slices.Equal(after[:3], before) || !strings.HasPrefix(after[3], "traffic.2 resolved 46m0s web count is 60") {
+	if len(after) != 4 || !slices.Equal(after[:3], before) || !strings.HasPrefix(after[3], "traffic.2 resolved 46m0s web count is 60, below 500") {
 		t.Errorf("told\n%s", strings.Join(after, "\n"))
 	}
 }

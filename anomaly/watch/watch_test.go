@@ -40,8 +40,8 @@ func TestDropIsToldAndResolved(t *testing.T) {
 	w.write(6, steady(100))
 	w.look(watcher)
 	want := []string{
-		"traffic.0 firing 12m0s web count is 460; region=us carries 100 % of the drop",
-		"traffic.0 resolved 16m0s web count is 460; region=us carries 100 % of the drop",
+		"traffic.0 firing 12m0s web count is 460, below 500; region=us carries 100 % of the drop",
+		"traffic.0 resolved 16m0s web count is 460, below 500; region=us carries 100 % of the drop",
 	}
 	if got := w.story(); !slices.Equal(got, want) {
 		t.Fatalf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -75,13 +75,13 @@ func TestSeriesThatBreakTogetherAreOneIncident(t *testing.T) {
 		w.look(watcher)
 	}
 	want := []string{
-		"each.0 firing 6m0s web count of region=eu,service=api is 200, and one more series; service=api carries 100 % of the rise",
-		"each.0 firing 8m0s web count of region=eu,service=api is 200, and 2 more series; service=api carries 100 % of the rise",
-		"each.0 firing 11m0s web count of region=eu,service=api is 200, and 2 more series; service=api carries 100 % of the rise",
-		"each.0 firing 13m0s web count of region=eu,service=auth is 200, and 2 more series; service=api carries 100 % of the rise",
-		"each.0 resolved 15m0s web count of region=eu,service=api is 200, and 2 more series; service=api carries 100 % of the rise",
-		"each.5 firing 21m0s web count of region=us,service=web is 200",
-		"each.5 resolved 25m0s web count of region=us,service=web is 200",
+		"each.0 firing 6m0s web count of region=eu,service=api is 200, above 150, and one more series; service=api carries 100 % of the rise",
+		"each.0 firing 8m0s web count of region=eu,service=api is 200, above 150, and 2 more series; service=api carries 100 % of the rise",
+		"each.0 firing 11m0s web count of region=eu,service=api is 200, above 150, and 2 more series; service=api carries 100 % of the rise",
+		"each.0 firing 13m0s web count of region=eu,service=auth is 200, above 150, and 2 more series; service=api carries 100 % of the rise",
+		"each.0 resolved 15m0s web count of region=eu,service=api is 200, above 150, and 2 more series; service=api carries 100 % of the rise",
+		"each.5 firing 21m0s web count of region=us,service=web is 200, above 150",
+		"each.5 resolved 25m0s web count of region=us,service=web is 200, above 150",
 	}
 	if got := w.story(); !slices.Equal(got, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -120,7 +120,7 @@ func TestGaps(t *testing.T) {
 	for gap, want := range map[string][]string{
 		"ignore":   nil,
 		"previous": nil,
-		"zero":     {"gap.0 firing 9m0s web count of service=api is 0", "gap.0 resolved 18m0s web count of service=api is 0"},
+		"zero":     {"gap.0 firing 9m0s web count of service=api is 0, below 1", "gap.0 resolved 18m0s web count of service=api is 0, below 1"},
 		"alarm":    {"gap.0 firing 9m0s web count of service=api is absent", "gap.0 resolved 18m0s web count of service=api is absent"},
 	} {
 		w := newWorld(t)
@@ -168,7 +168,7 @@ func TestSilence(t *testing.T) {
 	step(1, 10, "silence 3")
 	step(4, 100, "silence 3")
 	want := []string{
-		"traffic.2 firing 14m0s web count is 60", "traffic.2 resolved 18m0s web count is 60",
+		"traffic.2 firing 14m0s web count is 60, below 500", "traffic.2 resolved 18m0s web count is 60, below 500",
 	}
 	if got := w.story(); !slices.Equal(got, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -189,7 +189,7 @@ func TestOldIncidentsAreNotTold(t *testing.T) {
 	w.write(150, low)
 	w.write(100, low)
 	w.look(watcher)
-	want := []string{"traffic.2 firing 3h21m0s web count is 60"}
+	want := []string{"traffic.2 firing 3h21m0s web count is 60, below 500"}
 	if got := w.story(); !slices.Equal(got, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
