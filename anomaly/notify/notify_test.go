@@ -49,14 +49,15 @@ func incident(n, v int64, state weir.IncidentState) weir.Incident {
 
 // receiver is an endpoint that remembers what it was sent.
 type receiver struct {
-	*httptest.Server
+	URL    string
 	answer func(w http.ResponseWriter, r *http.Request, n int) // n counts from 1; nil: 204
 
 	mu       sync.Mutex
-	requests []request
+	requests []request // guarded by mu
 }
 
 type request struct {
+	at     time.Time
 	header http.Header
 	path   string
 	body   []byte
@@ -67,23 +68,43 @@ func (r request) id() string { return r.header.Get("webhook-id") }
 func newReceiver(t *testing.T, answer func(http.ResponseWriter, *http.Request, int)) *receiver {
 	t.Helper()
 	r := &receiver{answer: answer}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		body, err := io.ReadAll(q.Body)
-		if err != nil {
-			return
-		}
-		r.mu.Lock()
-		r.requests = append(r.requests, request{q.Header, q.URL.Path, body})
-		n := len(r.requests)
-		r.mu.Unlock()
-		if r.answer == nil {
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		r.answer(w, q, n)
-	}))
-	t.Cleanup(r.Close)
+	server := httptest.NewServer(r)
+	r.URL = server.URL
+	t.Cleanup(server.Close)
 	return r
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	r.requests = append(r.requests, request{time.Now(), q.Header, q.URL.Path, body})
+	n, answer := len(r.requests), r.answer
+	r.mu.Unlock()
+	if answer == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	answer(w, q, n)
+}
+
+// answers changes what it answers from now on.
+func (r *receiver) answers(answer func(http.ResponseWriter, *http.Request, int)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = answer
+}
+
+// status answers with a status, and headers in pairs.
+func status(code int, headers ...string) func(http.ResponseWriter, *http.Request, int) {
+	return func(w http.ResponseWriter, _ *http.Request, _ int) {
+		for i := 0; i < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		w.WriteHeader(code)
+	}
 }
 
 func (r *receiver) all() []request {

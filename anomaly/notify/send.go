@@ -35,6 +35,7 @@ type sender struct {
 	signer  *signer // nil: nothing is signed, and no ID is told
 	routing string  // PagerDuty's routing key
 	client  *http.Client
+	dialer  *net.Dialer
 	hidden  *strings.Replacer // of what must not be printed
 	now     func() time.Time
 }
@@ -86,14 +87,14 @@ func newSender(c *weir.WebhookConfig, resolver *net.Resolver, now func() time.Ti
 		}
 	}
 	s.address, s.hidden = target.String(), strings.NewReplacer(hidden...)
-	dialer := &net.Dialer{Timeout: min(connectTimeout, c.Timeout), KeepAlive: -1, Resolver: resolver}
+	s.dialer = &net.Dialer{Timeout: min(connectTimeout, c.Timeout), KeepAlive: -1, Resolver: resolver}
 	if !c.AllowPrivate {
-		dialer.Control = guardDial
+		s.dialer.Control = guardDial
 	}
 	s.client = &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  nil,
-			DialContext:            dialer.DialContext,
+			DialContext:            s.dialer.DialContext,
 			DisableKeepAlives:      true,
 			DisableCompression:     true, // a small answer must not become a large one
 			TLSHandshakeTimeout:    min(connectTimeout, c.Timeout),
@@ -129,7 +130,11 @@ func (s *sender) send(ctx context.Context, id string, body []byte) outcome {
 		return o
 	}
 	o.status = response.StatusCode
-	o.answer = s.begin(cancel, response.Body)
+	if o.status == http.StatusSwitchingProtocols {
+		response.Body.Close() // it is the connection, which ctx does not end
+	} else {
+		o.answer = s.begin(cancel, response.Body)
+	}
 	if o.status/100 != 2 {
 		o.err = fmt.Errorf("it answered %s", s.hide(response.Status))
 		o.retryAfter = retryAfter(response.Header.Get("Retry-After"), s.now())
