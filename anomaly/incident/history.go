@@ -319,11 +319,10 @@ func (h *history) keep(r *Record) {
 	}
 }
 
-// extend folds the batches before those that are folded. It reports false if
-// there are none.
-func (h *history) extend(ctx context.Context) (bool, error) {
+// extend folds some of the batches before those that are folded.
+func (h *history) extend(ctx context.Context) error {
 	if err := h.enter(ctx); err != nil {
-		return false, err
+		return err
 	}
 	defer h.leave()
 	h.mu.Lock()
@@ -331,11 +330,11 @@ func (h *history) extend(ctx context.Context) (bool, error) {
 	chunk := slices.Clone(h.numbers[max(0, end-chunkBatches):end])
 	h.mu.Unlock()
 	if len(chunk) == 0 {
-		return false, nil
+		return nil // somebody else did
 	}
 	batches, err := h.readAll(ctx, chunk)
 	if err != nil {
-		return false, fmt.Errorf("read earlier incidents of %s: %w", h.ref, err)
+		return fmt.Errorf("read earlier incidents of %s: %w", h.ref, err)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -347,7 +346,7 @@ func (h *history) extend(ctx context.Context) (bool, error) {
 		}
 	}
 	h.folded = chunk[0]
-	return true, nil
+	return nil
 }
 
 // openAll is Log.Open for one detector.

@@ -81,6 +81,7 @@ func (l *Log) List(ctx context.Context, f Filter) (found []weir.Incident, next s
 	if err != nil {
 		return nil, "", err
 	}
+	cutoff := l.now().Add(-l.options.Keep) // what is older will be deleted when its time comes
 	for examined := 0; ; examined++ {
 		best, err := newestOf(ctx, pagers)
 		if err != nil {
@@ -94,11 +95,11 @@ func (l *Log) List(ctx context.Context, f Filter) (found []weir.Incident, next s
 		}
 		e := best.head
 		at = place{e.opened, best.h.ref.Detector, e.n}
-		incident, err := best.take(ctx)
+		incident, err := best.take(ctx, limit-len(found))
 		if err != nil {
 			return nil, "", err
 		}
-		if incident != nil && f.wants(incident, labels) {
+		if incident != nil && (incident.State == weir.Firing || !incident.Recorded.Before(cutoff)) && f.wants(incident, labels) {
 			found = append(found, *incident)
 		}
 	}
@@ -171,11 +172,9 @@ func (p *pager) fill(ctx context.Context) error {
 		case !earlier:
 			p.ended = true
 		default:
-			more, err := p.h.extend(ctx)
-			if err != nil {
+			if err := p.h.extend(ctx); err != nil {
 				return err
 			}
-			_ = more // if there are none, newestBelow says so
 		}
 	}
 	return nil
@@ -184,7 +183,6 @@ func (p *pager) fill(ctx context.Context) error {
 // newestBelow returns the newest entry that was opened before a batch and is not
 // to be skipped. If there is none, it says whether earlier batches may tell.
 func (h *history) newestBelow(below int64, firing bool, skip func(*entry) bool) (*entry, bool) {
-	cutoff := h.log.now().Add(-h.log.options.Keep)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	earlier := len(h.numbers) > 0 && h.numbers[0] < h.folded
@@ -195,9 +193,6 @@ func (h *history) newestBelow(below int64, firing bool, skip func(*entry) bool) 
 			return nil, true // others may come between
 		}
 		if firing && !e.firing || skip != nil && skip(&e) {
-			continue
-		}
-		if e.incident != nil && !e.firing && e.incident.Recorded.Before(cutoff) {
 			continue
 		}
 		return &e, false
@@ -216,28 +211,29 @@ func byOpening(e entry, n int64) int {
 	return 0
 }
 
-// take returns the head's incident and goes on. It returns nil if it has expired.
-func (p *pager) take(ctx context.Context) (*weir.Incident, error) {
+// take returns the head's incident, or nil if it is gone, and goes on. Ahead is
+// how many more may be wanted.
+func (p *pager) take(ctx context.Context, ahead int) (*weir.Incident, error) {
 	e := p.head
 	p.head = nil
 	if e.incident != nil {
 		return e.incident, nil
 	}
 	if p.read[e.n] == nil {
-		if err := p.readAhead(ctx, e.n); err != nil {
+		if err := p.readAhead(ctx, e.n, min(ahead, chunkBatches)); err != nil {
 			return nil, err
 		}
 	}
 	return p.read[e.n], nil
 }
 
-// readAhead reads the incident and some that follow it.
-func (p *pager) readAhead(ctx context.Context, from int64) error {
+// readAhead reads the incident and those that follow it, so many together.
+func (p *pager) readAhead(ctx context.Context, from int64, count int) error {
 	h := p.h
 	h.mu.Lock()
 	var wanted []entry
 	i, _ := slices.BinarySearchFunc(h.entries, from, byOpening)
-	for ; i < len(h.entries) && len(wanted) < chunkBatches; i++ {
+	for ; i < len(h.entries) && len(wanted) < count; i++ {
 		if h.entries[i].incident == nil {
 			wanted = append(wanted, h.entries[i])
 		}

@@ -61,3 +61,33 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.listeners, listeners)
 	count(c.slow, l.slow.Load())
 }
+
+// Collector gives what is known of silences to Prometheus.
+func (s *Silences) Collector() prometheus.Collector {
+	return &silenceCollector{
+		silences: s,
+		stored:   prometheus.NewDesc("weir_silences", "Silences in the store, and those of the configuration.", []string{"where"}, nil),
+		passed:   prometheus.NewDesc("weir_silence_objects_passed_over_total", "Objects among the silences that are none.", nil, nil),
+		retries:  prometheus.NewDesc("weir_silence_put_retries_total", "Puts of silences that failed or stayed unsettled, and were tried again.", nil, nil),
+	}
+}
+
+type silenceCollector struct {
+	silences                *Silences
+	stored, passed, retries *prometheus.Desc
+}
+
+func (c *silenceCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.stored
+	ch <- c.passed
+	ch <- c.retries
+}
+
+func (c *silenceCollector) Collect(ch chan<- prometheus.Metric) {
+	s := c.silences
+	configured := len(s.configured)
+	ch <- prometheus.MustNewConstMetric(c.stored, prometheus.GaugeValue, float64(len(s.known())-configured), "store")
+	ch <- prometheus.MustNewConstMetric(c.stored, prometheus.GaugeValue, float64(configured), "configuration")
+	ch <- prometheus.MustNewConstMetric(c.passed, prometheus.CounterValue, float64(s.passed.Load()))
+	ch <- prometheus.MustNewConstMetric(c.retries, prometheus.CounterValue, float64(s.retries.Load()))
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weir-stream/weir"
@@ -93,6 +94,8 @@ type Silences struct {
 	settler
 	options    Options
 	configured []*Silence // never changes
+
+	passed atomic.Int64
 
 	gate   chan struct{} // holds one token while a goroutine looks into the store
 	mu     sync.Mutex    // guards what follows
@@ -343,6 +346,7 @@ func (s *Silences) read(ctx context.Context, id string) (*Silence, error) {
 		}
 	}
 	if err != nil {
+		s.passed.Add(1)
 		s.log.Warn("an object among the silences is passed over", "object", silenceFolder+id, "err", err)
 		return nil, nil
 	}
