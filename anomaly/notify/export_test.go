@@ -8,6 +8,9 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
+
+	"github.com/weir-stream/weir"
 )
 
 // Fingerprint is for tests that compare it with Alertmanager's.
@@ -60,4 +63,43 @@ func (n *Notifier) StopConnections() func() []string {
 		defer mu.Unlock()
 		return slices.Clone(passed)
 	}
+}
+
+// Render makes the body that a webhook is sent of an incident.
+func (n *Notifier) Render(webhook string, i weir.Incident, now time.Time) ([]byte, error) {
+	m, err := newMessage(i)
+	if err != nil {
+		return nil, err
+	}
+	return n.endpoints[webhook].render(m, now)
+}
+
+// RoundTripKey writes and reads the names of a message and an attempt.
+func RoundTripKey(i weir.Incident, n int, next time.Time) (text string, same bool, err error) {
+	k, err := keyOf(&i)
+	if err != nil {
+		return "", false, err
+	}
+	back, err := parseKey(k.String())
+	if err != nil || back != k {
+		return k.String(), false, err
+	}
+	for _, a := range []attemptName{{key: k, n: n, what: whatDelivered}, {key: k, n: n, what: whatRetry, next: next.UTC()}} {
+		if again, err := parseAttempt(a.String()); err != nil || again != a {
+			return a.String(), false, err
+		}
+	}
+	return k.String(), true, nil
+}
+
+// ParseName reads a name, of a message or an attempt, and writes it again.
+func ParseName(text string) []string {
+	var read []string
+	if k, err := parseKey(text); err == nil {
+		read = append(read, k.String())
+	}
+	if a, err := parseAttempt(text); err == nil {
+		read = append(read, a.String())
+	}
+	return read
 }

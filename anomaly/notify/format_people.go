@@ -31,6 +31,7 @@ type slackText struct {
 const (
 	slackHeader  = 150
 	slackSection = 3000
+	slackName    = 200 // of a series; ours
 	readSeries   = 10
 )
 
@@ -59,10 +60,15 @@ func (e *endpoint) slack(m *message, i *weir.Incident, left Omitted) *slackMessa
 	section(slackEscape.Replace(headline(i)))
 
 	var lines []string
+	size := 0
 	for n := range i.Series[:min(len(i.Series), readSeries)] {
 		s := &i.Series[n]
-		lines = append(lines, fmt.Sprintf("• *%s*: %s, expected %s (%s to %s)", slackEscape.Replace(name(s)),
-			number(s.Value), number(s.Expected), number(s.Lower), number(s.Upper)))
+		line := fmt.Sprintf("• *%s*: %s, expected %s (%s to %s)", slackEscape.Replace(clip(name(s), slackName)),
+			number(s.Value), number(s.Expected), number(s.Lower), number(s.Upper))
+		if size += len(line) + 1; size > slackSection-100 { // room to say how many more there are
+			break
+		}
+		lines = append(lines, line)
 	}
 	if more := left.Series + len(i.Series) - len(lines); more > 0 {
 		lines = append(lines, fmt.Sprintf("… and %d more series", more))
