@@ -228,26 +228,19 @@ func (w *worker) session(ctx context.Context) (again bool, err error) {
 	}
 }
 
-// Between two tries to reach a store that is away.
-const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = 5 * time.Second
-)
-
 // beginPatiently begins once the store is there to be asked. Partitions move
 // while it is away, too, and a process that ended for that would hand its own to
 // another one, which would end as well.
 func (w *worker) beginPatiently(ctx context.Context) (store.Position, Start, error) {
-	for wait := firstPause; ; wait = min(2*wait, longestPause) {
+	away := Trouble{Logger: w.logger}
+	for {
 		at, start, err := w.begin(ctx)
-		if !errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+		if !errors.Is(err, store.ErrUnavailable) {
+			away.Over()
 			return at, start, err
 		}
-		w.logger.Warn("the end of the chain cannot be found, trying again", "again_in", wait, "error", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return at, Start{}, ctx.Err()
+		if err := away.Wait(ctx, err); err != nil {
+			return at, Start{}, err
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/weir-stream/weir/ingest"
 )
 
 // Segments are what counts; what is committed to the group only lets others
@@ -46,7 +48,7 @@ func (s *Source) commitLast(ctx context.Context) {
 
 // commitAll commits what is noted, until ctx is done.
 func (s *Source) commitAll(ctx context.Context) {
-	failing := trouble{logger: s.logger}
+	failing := ingest.Trouble{Logger: s.logger}
 	for {
 		select {
 		case <-s.wake:
@@ -55,14 +57,14 @@ func (s *Source) commitAll(ctx context.Context) {
 		}
 		err := s.commit(ctx)
 		if err == nil {
-			failing.over()
+			failing.Over()
 			select {
 			case <-time.After(commitEvery): // to make one commit of many
 			case <-ctx.Done():
 			}
 			continue
 		}
-		if failing.wait(ctx, err) == nil {
+		if failing.Wait(ctx, err) == nil {
 			s.commitSoon()
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +35,7 @@ type partitionLog struct {
 	moved    int  // times in a row that nothing could be read where Open began
 	reader   batchReader
 	layout   layout
-	trouble  trouble
+	trouble  ingest.Trouble
 	free     chan *memory
 
 	lag atomic.Pointer[Lag]
@@ -65,7 +64,7 @@ func newPartitionLog(f *fetcher, partition int, headers bool, committed func(int
 	logger = logger.With("topic", f.topic, "kafka_partition", partition)
 	return &partitionLog{fetcher: f, partition: partition, committed: committed, now: f.now, logger: logger,
 		maxBytes: partitionBytes, reader: batchReader{headers: headers}, free: make(chan *memory, batchesOut),
-		trouble: trouble{logger: logger}}
+		trouble: ingest.Trouble{Logger: logger}}
 }
 
 // Open finds where the log goes on. It waits until the topic is there.
@@ -73,7 +72,7 @@ func (l *partitionLog) Open(ctx context.Context, at store.Position) (ingest.Star
 	l.want, l.hot = nil, false
 	l.reader.reset(nil, 0, nil)
 	if l.moved > 1 {
-		if err := l.trouble.wait(ctx, errors.New("the log has the next offset, and yet does not give it")); err != nil {
+		if err := l.trouble.Wait(ctx, errors.New("the log has the next offset, and yet does not give it")); err != nil {
 			return ingest.Start{}, err
 		}
 	}
@@ -89,7 +88,7 @@ func (l *partitionLog) Open(ctx context.Context, at store.Position) (ingest.Star
 			}
 			err = errors.New("the log ends before what was read of it; asking again")
 		}
-		if err := l.trouble.wait(ctx, err); err != nil {
+		if err := l.trouble.Wait(ctx, err); err != nil {
 			return ingest.Start{}, err
 		}
 	}
@@ -151,7 +150,7 @@ func (l *partitionLog) Next(ctx context.Context, _ []byte) (ingest.Batch, error)
 		if l.reader.more() {
 			var b ingest.Batch
 			if b, err = l.records(); err == nil {
-				l.trouble.over()
+				l.trouble.Over()
 				return b, nil
 			}
 			l.reader.reset(nil, l.reader.next, nil) // it may have been the wire: ask again
@@ -166,7 +165,7 @@ func (l *partitionLog) Next(ctx context.Context, _ []byte) (ingest.Batch, error)
 			if errors.Is(err, ingest.ErrMoved) || ctx.Err() != nil {
 				return ingest.Batch{}, err
 			}
-			if err := l.trouble.wait(ctx, err); err != nil {
+			if err := l.trouble.Wait(ctx, err); err != nil {
 				return ingest.Batch{}, err
 			}
 		}
@@ -261,7 +260,7 @@ func (l *partitionLog) fetch(ctx context.Context) (b ingest.Batch, again bool, e
 		l.maxBytes *= 2
 		return b, true, nil
 	}
-	l.trouble.over()
+	l.trouble.Over()
 	return ingest.Batch{From: l.at, To: l.at, Arrival: w.sent, Idle: w.offset >= w.high}, false, nil
 }
 
@@ -309,46 +308,4 @@ func (l *partitionLog) Close() error {
 	l.reader.codecs.close()
 	l.want = nil
 	return nil
-}
-
-// trouble is what keeps a partition from being read. It is told when it begins,
-// now and then while it lasts, and when it is over.
-type trouble struct {
-	logger *slog.Logger
-	tries  int
-	since  time.Time
-	told   time.Time
-}
-
-const (
-	firstPause   = 50 * time.Millisecond
-	longestPause = 5 * time.Second
-	tellAgain    = time.Minute
-	worthTelling = 500 * time.Millisecond // a leader that moves is none
-)
-
-// wait pauses before the next try, each time about twice as long.
-func (t *trouble) wait(ctx context.Context, err error) error {
-	now := time.Now()
-	if t.tries++; t.tries == 1 {
-		t.since = now
-	}
-	if now.Sub(t.since) >= worthTelling && now.Sub(t.told) >= tellAgain {
-		t.logger.Warn("cannot read; waiting", "error", err, "for", now.Sub(t.since).Round(time.Millisecond))
-		t.told = now
-	}
-	pause := min(longestPause, firstPause<<min(t.tries-1, 10))
-	select {
-	case <-time.After(pause/2 + rand.N(pause)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *trouble) over() {
-	if !t.told.IsZero() {
-		t.logger.Info("reading again", "after", time.Since(t.since).Round(time.Millisecond))
-	}
-	t.tries, t.told = 0, time.Time{}
 }

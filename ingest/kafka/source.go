@@ -83,19 +83,19 @@ func (s *Source) Run(ctx context.Context, owner ingest.Owner) error {
 		s.generation, s.mine = nil, nil
 		s.mu.Unlock()
 	}()
-	waiting := trouble{logger: s.logger}
+	waiting := ingest.Trouble{Logger: s.logger}
 	for {
 		// Joining a group makes brokers create a missing topic, if they may.
 		err := s.exists(ctx)
 		if err == nil {
-			waiting.over()
+			waiting.Over()
 			err = s.join(ctx, owner)
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
-			if err := waiting.wait(ctx, err); err != nil {
+			if err := waiting.Wait(ctx, err); err != nil {
 				return nil
 			}
 		}
@@ -129,19 +129,19 @@ func (s *Source) join(ctx context.Context, owner ingest.Owner) error {
 		cg.Close()
 	}()
 	gone := make(chan struct{}, 1)
-	joining := trouble{logger: s.logger}
+	joining := ingest.Trouble{Logger: s.logger}
 	for {
 		g, err := cg.Next(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			if err := joining.wait(ctx, fmt.Errorf("join group %s: %w", s.config.Group, err)); err != nil {
+			if err := joining.Wait(ctx, fmt.Errorf("join group %s: %w", s.config.Group, err)); err != nil {
 				return nil
 			}
 			continue
 		}
-		joining.over()
+		joining.Over()
 		var mine []int
 		for _, p := range g.Assignments[s.config.Topic] {
 			mine = append(mine, p.ID)
