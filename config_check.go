@@ -332,6 +332,10 @@ func (k *checker) checkPath(at, what string, p Path) {
 func (c *Config) Notes() []string {
 	var notes []string
 	for _, s := range c.AllStreams() {
+		if s.Source.Kind == Pulsar {
+			notes = append(notes, fmt.Sprintf(
+				"streams.%s.source.pulsar: nodes that share the topic do not learn of each other: what another has read is in answers once it is stored", s.Name))
+		}
 		if len(s.Retention) > 0 {
 			notes = append(notes, fmt.Sprintf(
 				"streams.%s.retention is checked but not yet acted on: this version keeps every window for good", s.Name))

@@ -25,6 +25,9 @@ it prints can be used as a configuration itself.`,
 			if err != nil {
 				return err
 			}
+			if err := leftOut(c); err != nil {
+				return err
+			}
 			text, err := describeConfig(config, c)
 			if err != nil {
 				return err

@@ -36,7 +36,7 @@ var floors = map[string][]string{
 
 // wired are packages inside a room that others above it may import too: main
 // opens them.
-var wired = []string{"ingest/journal", "ingest/kafka", "ingest/kafka/kafkatest", "api/cluster", "store/blockcache", "store/objects"}
+var wired = []string{"ingest/journal", "ingest/kafka", "ingest/kafka/kafkatest", "ingest/pulsar", "ingest/pulsar/pulsartest", "api/cluster", "store/blockcache", "store/objects"}
 
 // The packages sketch and anomaly are arithmetic: no clock, file, goroutine or
 // logger.

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weir-stream/weir"
 	"github.com/weir-stream/weir/api/cluster"
@@ -56,17 +59,29 @@ func (r *rooms) cluster(node *ingest.Node, sources map[string]ingest.Source, add
 func (r *rooms) sources(address string) (map[string]ingest.Source, error) {
 	out := make(map[string]ingest.Source)
 	for _, s := range r.streams {
-		if s.Source.Kind != weir.Kafka {
+		var source measured
+		var err error
+		switch s.Source.Kind {
+		case weir.Kafka:
+			source, err = r.kafka(s, address)
+		case weir.Pulsar:
+			source, err = r.pulsar(s)
+		default:
 			continue
 		}
-		source, err := r.kafka(s, address)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("stream %s: %w", s.Name, err)
 		}
 		out[s.Name] = source
 		r.collectors = append(r.collectors, source.Collector())
 	}
 	return out, nil
+}
+
+// measured is a source with metrics.
+type measured interface {
+	ingest.Source
+	Collector() prometheus.Collector
 }
 
 func (r *rooms) kafka(s *weir.Stream, address string) (*kafka.Source, error) {
