@@ -60,8 +60,8 @@ type DetectorConfig struct {
 	// After how many normal windows on end it is over. Default 3.
 	ResolveAfter int `yaml:"resolve_after"`
 
-	// The score from which an incident is critical rather than a warning; 6 is
-	// one chance in a million a window. Default 6.
+	// The score from which an incident is critical rather than a warning; 5 is
+	// one chance in 100,000 a window. Default 5.
 	Critical float64 `yaml:"critical"`
 
 	// How many series it watches; further ones are counted and not watched.
@@ -88,14 +88,16 @@ type DetectorConfig struct {
 }
 
 // SeasonalConfig looks for values that level, season and usual scatter do not
-// lead to expect.
+// lead to expect. What is anomalous is not learned, unless it lasts for half a
+// season (60 windows without one): then it is the new normal.
 type SeasonalConfig struct {
 	// The lengths of the seasons, shortest first; at most two. Default: one is
 	// looked for.
 	Periods []time.Duration `yaml:"periods,omitempty"`
 
 	// One false alarm in about so many windows of a series in which nothing
-	// happens. Default 10000.
+	// happens. 10 to 100000, default 10000: of what would be rarer, too little
+	// is ever seen.
 	OneIn float64 `yaml:"one_in"`
 
 	// How long it only learns. Default two of the shortest period, and at least
@@ -112,7 +114,7 @@ type BreakoutConfig struct {
 	// How long a change has to have lasted. Default five windows.
 	MinSize time.Duration `yaml:"min_size,omitempty"`
 
-	// As of seasonal. Default 50000.
+	// As of seasonal. 10 to 10000000, default 50000.
 	OneIn float64 `yaml:"one_in"`
 
 	// How long it only learns. Default 100 windows, or two of the shortest
@@ -248,7 +250,7 @@ func (k *checker) completeDetector(path string, d *DetectorConfig, c *Config) {
 	fill(k, path+".gap", &d.Gap, gap)
 	fill(k, path+".for", &d.For, 1)
 	fill(k, path+".resolve_after", &d.ResolveAfter, 3)
-	fill(k, path+".critical", &d.Critical, 6)
+	fill(k, path+".critical", &d.Critical, 5)
 	fill(k, path+".max_series", &d.MaxSeries, 20_000)
 	fill(k, path+".max_incidents", &d.MaxIncidents, 20)
 	fill(k, path+".max_age", &d.MaxAge, time.Hour)
@@ -375,10 +377,10 @@ func (k *checker) checkMethod(path string, d *DetectorConfig) {
 	switch {
 	case d.Seasonal != nil:
 		periods(path+".seasonal.periods", d.Seasonal.Periods)
-		between(k, path+".seasonal.one_in", d.Seasonal.OneIn, 10, 1e12)
+		between(k, path+".seasonal.one_in", d.Seasonal.OneIn, 10, 100_000)
 	case d.Breakout != nil:
 		periods(path+".breakout.periods", d.Breakout.Periods)
-		between(k, path+".breakout.one_in", d.Breakout.OneIn, 10, 1e12)
+		between(k, path+".breakout.one_in", d.Breakout.OneIn, 10, 10_000_000)
 	case d.Threshold != nil:
 		t := d.Threshold
 		if t.Above == nil && t.Below == nil {

@@ -30,6 +30,7 @@ type definition struct {
 	threshold float64 // of the score; 0: what the detector calls anomalous
 	location  *time.Location
 	holidays  map[string]bool
+	patience  int   // anomalous windows on end that are not learned; what lasts longer is the new normal
 	forget    int64 // windows after which a series that was not seen is forgotten
 	fresh     func() (anomaly.Detector, error)
 }
@@ -112,6 +113,10 @@ func (d *definition) method() {
 		d.threshold = math.Log10(c.Seasonal.OneIn)
 		config := anomaly.SeasonalConfig{Periods: steps(c.Seasonal.Periods), Kind: d.kind, Warmup: int(c.Seasonal.Warmup / c.Window),
 			Threshold: d.threshold, Cooldown: -1} // what lasts is one incident; the machine sees to that
+		d.patience = patienceWithoutSeason
+		if len(config.Periods) > 0 {
+			d.patience = max(1, config.Periods[0]/2)
+		}
 		d.fresh = func() (anomaly.Detector, error) { return anomaly.NewSeasonal(config) }
 	case c.Breakout != nil:
 		config := anomaly.BreakoutConfig{Periods: steps(c.Breakout.Periods), Kind: d.kind, Warmup: int(c.Breakout.Warmup / c.Window),
@@ -133,6 +138,10 @@ func (d *definition) method() {
 	}
 	d.forget = longest / d.width
 }
+
+// patienceWithoutSeason is how many anomalous windows on end are not learned
+// where there is no season, of which it is half otherwise.
+const patienceWithoutSeason = 60
 
 // cutRatio splits "a / b", unless the slash is in quotes.
 func cutRatio(value string) (numerator, denominator string, ratio bool) {

@@ -13,13 +13,14 @@ type series struct {
 	by       []string
 	detector anomaly.Detector
 
-	seen     int64   // start of the last window with events
-	previous float64 // value of the last window that had one; NaN before
-	bad      int     // anomalous windows on end, before an incident is opened
-	good     int     // normal windows on end
-	since    int64   // start of the first anomalous window of the run
-	incident string  // of which it is a member; "" if of none
-	peak     peak    // the strangest window since then
+	seen      int64   // start of the last window with events
+	previous  float64 // value of the last window that had one; NaN before
+	unlearned int     // anomalous windows on end that were not learned
+	bad       int     // anomalous windows on end, before an incident is opened
+	good      int     // normal windows on end
+	since     int64   // start of the first anomalous window of the run
+	incident  string  // of which it is a member; "" if of none
+	peak      peak    // the strangest window since then
 }
 
 // peak is the strangest window of a run.
@@ -71,8 +72,16 @@ func (d *definition) judge(s *series, window int64, value, events float64) verdi
 	s.previous = value
 	p := d.point(window, value)
 	said := s.detector.Score(p)
+	v := verdict{judged: true, anomalous: d.anomalous(&said), said: said}
+	if v.anomalous && s.unlearned < d.patience {
+		s.unlearned++ // a trouble that taught the detector would hide the next one
+		return v
+	}
 	s.detector.Learn(p)
-	return verdict{judged: true, anomalous: d.anomalous(&said), said: said}
+	if !v.anomalous {
+		s.unlearned = 0
+	}
+	return v
 }
 
 // follow takes the verdict into the run of the series. It reports whether the

@@ -23,7 +23,7 @@ import (
 //	series   dimension values │ run │ detector
 //	values   n × (length uvarint, text), n as the definition says
 //	run      seen, since, peak's window, peak's began    varint
-//	         bad, good                                   uvarint
+//	         unlearned, bad, good                        uvarint
 //	         incident                                    length uvarint, text
 //	         previous; value, expected, lower, upper,
 //	         score and size of the peak                  float64
@@ -81,6 +81,7 @@ func (m *machine) encode() ([]byte, error) {
 		for _, n := range []int64{s.seen, s.since, s.peak.window, p.Began} {
 			out = binary.AppendVarint(out, n)
 		}
+		out = binary.AppendUvarint(out, uint64(s.unlearned))
 		out = binary.AppendUvarint(out, uint64(s.bad))
 		out = binary.AppendUvarint(out, uint64(s.good))
 		out = appendText(out, s.incident)
@@ -141,7 +142,7 @@ func decodeState(d *definition, data []byte) (m *machine, next int64, err error)
 		for _, to := range []*int64{&s.seen, &s.since, &s.peak.window, &p.Began} {
 			*to = in.varint()
 		}
-		s.bad, s.good, s.incident = int(in.uvarint()), int(in.uvarint()), in.text()
+		s.unlearned, s.bad, s.good, s.incident = int(in.uvarint()), int(in.uvarint()), int(in.uvarint()), in.text()
 		for _, to := range []*float64{&s.previous, &p.Value, &p.Expected, &p.Lower, &p.Upper, &p.Score, &p.Size} {
 			*to = math.Float64frombits(in.uint64())
 		}
