@@ -88,8 +88,32 @@ func TestSeriesThatBreakTogetherAreOneIncident(t *testing.T) {
 	}
 }
 
-// A thousand series that break at once are told of once, and what is found above
-// the bound on incidents is one more.
+// A thousand series that break at once are told of once.
+func TestThousandAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.services = nil
+	for i := range 500 {
+		w.services = append(w.services, fmt.Sprintf("s%03d", i))
+	}
+	d := w.detector(weir.DetectorConfig{Name: "each", By: []string{"service", "region"}, Threshold: &weir.ThresholdConfig{Above: limit(150)}})
+	watcher := w.watcher(d)
+	for _, events := range []int64{100, 100, 200, 200, 100, 100, 100} {
+		w.write(1, steady(events))
+		w.look(watcher)
+	}
+	want := []string{
+		"each.0 firing 3m0s web count of region=eu,service=s000 is 200, above 150, and 999 more series",
+		"each.0 resolved 7m0s web count of region=eu,service=s000 is 200, above 150, and 999 more series",
+	}
+	if got := w.story(); !slices.Equal(got, want) {
+		t.Errorf("told\n%s", strings.Join(got, "\n"))
+	}
+	if len(w.told[0].Series) != weir.MaxIncidentSeries || w.told[0].Members != 1000 {
+		t.Errorf("%d series of %d", len(w.told[0].Series), w.told[0].Members)
+	}
+}
+
+// What is found above the bound on incidents is one more.
 func TestIncidentsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	d := w.detector(weir.DetectorConfig{Name: "each", By: []string{"service", "region"}, Threshold: &weir.ThresholdConfig{Above: limit(150)}, MaxIncidents: 2})

@@ -59,13 +59,15 @@ type world struct {
 	now     time.Time
 	next    int64 // window to be written, in minutes from begin
 
+	services []string // in order
+
 	mu     sync.Mutex
 	told   []weir.Incident // guarded by mu
 	muting string          // guarded by mu
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, stream: web(), bucket: &storetest.Memory{}, logger: slog.New(slog.DiscardHandler), now: begin}
+	w := &world{t: t, stream: web(), bucket: &storetest.Memory{}, logger: slog.New(slog.DiscardHandler), now: begin, services: []string{"api", "auth", "web"}}
 	w.open()
 	return w
 }
@@ -95,7 +97,7 @@ func (w *world) append(from, to int64, watermark time.Time, of traffic) {
 	w.t.Helper()
 	c := &weir.Cells{Width: int64(time.Minute), Measures: []weir.Column{{Present: true}}}
 	meta := store.SegmentMeta{Log: "log", Watermark: watermark.UnixNano()}
-	for _, service := range []string{"api", "auth", "web"} {
+	for _, service := range w.services {
 		for _, region := range []string{"eu", "us"} {
 			starts := len(c.Window)
 			for m := from; m < to; m++ {
