@@ -57,8 +57,8 @@ func (s *Server) incidentOperations() {
 
 // watched says that no detectors are configured, if so.
 func (s *Server) watched() error {
-	if s.incidents == nil {
-		return noDetectors.problem("no detectors are configured, so there are no incidents; detectors in the configuration watch streams")
+	if s.incidents == nil || len(s.incidents.Detectors()) == 0 {
+		return noDetectors.problem("no detectors are configured, so there are no incidents, and there is nothing to silence; detectors in the configuration watch streams")
 	}
 	return nil
 }

@@ -100,8 +100,8 @@ type Options struct {
 	Engine   Engine
 	Cluster  *cluster.Cluster // nil: there are no other nodes, and nothing is said of them
 
-	// What detectors found, and of what nobody is told. Nil: there are no
-	// detectors, which is then the answer.
+	// What detectors found, and of what nobody is told: both or none. Nil, or
+	// without a detector, that is the answer.
 	Incidents Incidents
 	Silences  Silences
 

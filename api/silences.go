@@ -39,14 +39,6 @@ func (s *Server) silenceOperations() {
 	}, noDetectors, unknownSilence, configured, behind, queryTimeout, stopping), s.deleteSilence)
 }
 
-// silenced says that no detectors are configured, if so.
-func (s *Server) silenced() error {
-	if s.silences == nil {
-		return noDetectors.problem("no detectors are configured, so there is nothing to silence; detectors in the configuration watch streams")
-	}
-	return nil
-}
-
 // SilencesAnswer is all silences.
 type SilencesAnswer struct {
 	Silences []incident.Silence `json:"silences" nullable:"false"`
@@ -56,7 +48,7 @@ type silencesOutput struct{ Body SilencesAnswer }
 
 // listSilences is GET /v1/silences.
 func (s *Server) listSilences(ctx context.Context, _ *struct{}) (*silencesOutput, error) {
-	if err := s.silenced(); err != nil {
+	if err := s.watched(); err != nil {
 		return nil, err
 	}
 	list, err := inTurn(ctx, s, s.silences.List)
@@ -88,7 +80,7 @@ type addSilenceOutput struct{ Body incident.Silence }
 
 // addSilence is POST /v1/silences.
 func (s *Server) addSilence(ctx context.Context, in *addSilenceInput) (*addSilenceOutput, error) {
-	if err := s.silenced(); err != nil {
+	if err := s.watched(); err != nil {
 		return nil, err
 	}
 	if s.stopping() {
@@ -122,7 +114,7 @@ type deleteSilenceInput struct {
 
 // deleteSilence is DELETE /v1/silences/{id}.
 func (s *Server) deleteSilence(ctx context.Context, in *deleteSilenceInput) (*struct{}, error) {
-	if err := s.silenced(); err != nil {
+	if err := s.watched(); err != nil {
 		return nil, err
 	}
 	if s.stopping() {
