@@ -40,19 +40,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sessionOf is how long a silent node keeps its partitions: the least that a
-// broker inside the test allows, and less with a real one, which was told so.
-func sessionOf(real bool) time.Duration {
+// pace is how long things take with a broker.
+type pace struct {
+	session  time.Duration // how long a silent node keeps its partitions
+	lateness time.Duration // more than an event is under way, even while the broker restarts
+}
+
+// paceOf gives that of a real broker, which was told to allow short sessions,
+// and that of a broker inside the test, which does not, and is not restarted.
+func paceOf(real bool) pace {
 	if real {
-		return 2500 * time.Millisecond
+		return pace{session: 2500 * time.Millisecond, lateness: 25 * time.Second}
 	}
-	return 6 * time.Second
+	return pace{session: 6 * time.Second, lateness: 8 * time.Second}
 }
 
 const (
 	nodes      = 3
 	partitions = 6
-	lateness   = 25 * time.Second // more than an event is under way, even while the broker restarts
 	patience   = 90 * time.Second // with the cluster, once the faults have stopped
 	readLimit  = 3 * time.Second  // how long a node that reads nothing is spared
 )
@@ -60,6 +65,7 @@ const (
 // run is the whole of it.
 type run struct {
 	seed   uint64
+	pace   pace
 	plan   []fault
 	bin    string
 	broker *restartable // nil: each round has one inside the test
@@ -83,6 +89,7 @@ func TestChaos(t *testing.T) {
 	ctx, stop := signal.NotifyContext(t.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r := &run{seed: seed, bin: build(t), broker: realBroker(ctx, t), began: time.Now()}
+	r.pace = paceOf(r.broker != nil)
 	r.plan = schedule(seed, n, r.broker != nil)
 	t.Logf("WEIR_SEED=%d WEIR_FAULTS=%d: %s", seed, n, describe(r.plan))
 	for round := 0; r.struck < n && !t.Failed(); round++ {
@@ -166,11 +173,8 @@ func realBroker(ctx context.Context, t *testing.T) *restartable {
 func build(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "weir")
-	arguments := []string{"build", "-o", bin, "../../cmd/weir"}
-	if os.Getenv("WEIR_RACE") != "" {
-		arguments = []string{"build", "-race", "-o", bin, "../../cmd/weir"}
-	}
-	if out, err := exec.Command("go", arguments...).CombinedOutput(); err != nil {
+	race := "-race=" + strconv.FormatBool(os.Getenv("WEIR_RACE") != "")
+	if out, err := exec.Command("go", "build", race, "-ldflags", "-s -w", "-o", bin, "../../cmd/weir").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	return bin

@@ -198,7 +198,7 @@ func (j *judge) completeSince(node int, since time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.reached[node]
-	return r != nil && r.heard.After(since) && r.to.After(since.Add(-lateness-disorder-window))
+	return r != nil && r.heard.After(since) && r.to.After(since.Add(-j.truth.lateness-disorder-window))
 }
 
 // finish judges what is left, now that nothing is under way.

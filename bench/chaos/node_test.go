@@ -71,18 +71,18 @@ func (n *node) startLocked() {
 	n.cmd, n.exited, n.expected, n.born = cmd, exited, false, time.Now()
 	n.waiting.Go(func() {
 		err := cmd.Wait()
-		close(exited)
-		n.ended(cmd, err)
+		n.ended(err)
 	})
 }
 
 // ended is called when a process has ended: one that was told to must have
 // ended well; any other must not have, unless it could not start because the
 // store failed.
-func (n *node) ended(cmd *exec.Cmd, err error) {
+func (n *node) ended(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	killed := cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
+	close(n.exited) // nobody starts another one before the lock is free
+	killed := n.cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
 	if n.expected && (err == nil || killed) || n.w.ctx.Err() != nil {
 		return
 	}
@@ -96,7 +96,7 @@ func (n *node) ended(cmd *exec.Cmd, err error) {
 		n.w.t.Errorf("node %d ended by itself (%v), told to end: %v:\n%s", n.name, err, n.expected, tail(n.output()))
 	}
 	if !n.expected {
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // with the lock held: what is to be struck next is there
 		n.startLocked()
 	}
 }

@@ -99,7 +99,7 @@ func schedule(seed uint64, n int, withBroker bool) []fault {
 		case d < 50:
 			f.kind, f.hold = restart, between(0, 500*time.Millisecond)
 		case d < 64:
-			f.kind, f.hold = zombie, sessionOf(withBroker)+between(time.Second, 4*time.Second)
+			f.kind, f.hold = zombie, paceOf(withBroker).session+between(time.Second, 4*time.Second)
 		case d < 70 && withBroker && brokerBusy <= clock:
 			f.kind, f.hold = broker, between(0, time.Second)
 			brokerBusy = clock + f.hold + 20*time.Second
@@ -157,8 +157,8 @@ func TestSchedule(t *testing.T) {
 	for _, f := range plan {
 		of[f.kind]++
 		ways[f.trouble]++
-		if f.kind == zombie && f.hold <= sessionOf(true) {
-			t.Errorf("%v, which the group does not notice: its session is %v", f, sessionOf(true))
+		if f.kind == zombie && f.hold <= paceOf(true).session {
+			t.Errorf("%v, which the group does not notice: its session is %v", f, paceOf(true).session)
 		}
 	}
 	for k, n := range of {

@@ -39,6 +39,8 @@ type perKey [keys]totals
 
 // truth is what was produced: numbered events, each with its place in the log.
 type truth struct {
+	lateness time.Duration
+
 	mu         sync.Mutex
 	partitions [partitions]history // guarded by mu
 	late       []place             // of events that took longer than the lateness to be in the log; guarded by mu
@@ -91,7 +93,7 @@ func (t *truth) stored(p int32, offset, n, at int64, now time.Time, err error) {
 		return
 	}
 	took := now.Sub(time.UnixMilli(at))
-	if t.slowest = max(t.slowest, took); took > lateness {
+	if t.slowest = max(t.slowest, took); took > t.lateness {
 		t.late = append(t.late, place{p, offset})
 	}
 	h.pending = h.pending[1:]

@@ -60,7 +60,7 @@ type world struct {
 
 func newWorld(ctx context.Context, t *testing.T, r *run, round int) *world {
 	w := &world{ctx: ctx, t: t, run: r, topic: fmt.Sprint("numbers-", round+1), http: &http.Client{Transport: new(http.Transport)},
-		truth: new(truth), stopMaking: make(chan struct{}), began: time.Now()}
+		truth: &truth{lateness: r.pace.lateness}, stopMaking: make(chan struct{}), began: time.Now()}
 	w.watching, w.stopAsking = context.WithCancel(ctx)
 	w.judge = newJudge(w.truth, &r.found, t.Errorf)
 	if r.broker != nil {
@@ -79,7 +79,7 @@ func newWorld(ctx context.Context, t *testing.T, r *run, round int) *world {
 	w.store = s3test.Location(s3test.Serve(t, w.s3), "/chaos")
 	for i := range nodes {
 		n := &node{w: w, name: i, dir: t.TempDir(), address: freeAddress(t)}
-		text := fmt.Sprintf(config, w.store, n.address, w.brokers, w.topic, w.topic, sessionOf(r.broker != nil), lateness, window)
+		text := fmt.Sprintf(config, w.store, n.address, w.brokers, w.topic, w.topic, r.pace.session, r.pace.lateness, window)
 		if err := os.WriteFile(filepath.Join(n.dir, "weir.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
