@@ -140,3 +140,25 @@ func (all seasons) sizeBytes() int {
 	}
 	return n
 }
+
+// bearing is how far new points bear the profiles out: the slope of their
+// distances from the level over what the profiles led to expect. Where there is
+// no season, a profile is the noise of a few earlier points, which would add to
+// that of the new ones.
+type bearing struct{ product, square float64 }
+
+// share is the slope, from 0 to 1, drawn towards 1 while little is known.
+func (b *bearing) share(scatter float64) float64 {
+	prior := bearingPrior * scatter * scatter
+	if b.square+prior == 0 {
+		return 1
+	}
+	return min(max((b.product+prior)/(b.square+prior), 0), 1)
+}
+
+// learn takes in a distance for which season was expected. Of memory points,
+// the oldest has faded to 1/e.
+func (b *bearing) learn(season, distance, memory float64) {
+	b.product += season*distance - b.product/memory
+	b.square += season*season - b.square/memory
+}

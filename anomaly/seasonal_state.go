@@ -24,7 +24,7 @@ func (d *Seasonal) fields(c *codec) {
 	d.periodFields(c)
 	c.i64(&d.seen, &d.last, &d.cooling)
 	c.bool(&d.begun)
-	c.f64(&d.level, &d.scatter, &d.noise, &d.change, &d.previous, &d.short, &d.long, &d.raw, &d.unrest, &d.awaySum, &d.fatigue)
+	c.f64(&d.level, &d.scatter, &d.noise, &d.change, &d.previous, &d.short, &d.long, &d.raw, &d.unrest, &d.awaySum, &d.fatigue, &d.bearing.product, &d.bearing.square)
 	c.within(&d.away, 0, maxPeriod)
 	d.seasons.fields(c)
 	for i := range d.surprises {
