@@ -25,6 +25,9 @@ check: ## what CI runs: format, vet, staticcheck, tests with the race detector
 test-kafka: ## test against Apache Kafka 4.1 and 3.9, from Maven artifacts
 	$(GO) run ./ingest/kafka/withkafka $(GO) test -count 1 ./ingest/kafka/...
 
+test-pulsar: ## test against Apache Pulsar 4.0, from Maven artifacts
+	$(GO) run ./ingest/pulsar/withpulsar $(GO) test -count 1 ./ingest/pulsar/...
+
 test-s3: ## test against a real S3 server, Versity's gateway, beside the one in the process
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 ./store/objects
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 -run ObjectStore ./cmd/weir
@@ -60,5 +63,5 @@ calibrate-detect: ## count false and missed alarms of the one-pass detectors on 
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka test-s3 test-alertmanager chaos check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
+.PHONY: help demo build test check test-kafka test-pulsar test-s3 test-alertmanager chaos check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
 .DEFAULT_GOAL := help

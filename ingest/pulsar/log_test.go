@@ -22,7 +22,13 @@ import (
 	"github.com/weir-stream/weir/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Two goroutines of the client outlive what they are for: that of a producer,
+// which only tests have, and one a message in chunks, for a second.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreTopFunction("github.com/apache/pulsar-client-go/pulsar.(*partitionProducer).failTimeoutMessages"),
+		goleak.IgnoreTopFunction("github.com/apache/pulsar-client-go/pulsar.(*chunkedMsgCtxMap).discardChunkIfExpire"))
+}
 
 // fakeTopic is a partition in memory, and a client of it whose readers do what
 // those of Pulsar do at their worst.

@@ -45,7 +45,7 @@ func (c *client) open(ctx context.Context, topic string, at place) (*stream, err
 		return c.CreateReader(pulsargo.ReaderOptions{
 			Topic: topic, SubscriptionName: s.name, Name: c.node,
 			StartMessageID: at.id(), StartMessageIDInclusive: true,
-			ReceiverQueueSize: queueMessages, MaxPendingChunkedMessage: 1,
+			ReceiverQueueSize: queueMessages, MaxPendingChunkedMessage: 1, ExpireTimeOfIncompleteChunk: time.Second,
 			BackoffPolicyFunc: func() backoff.Policy {
 				s.backoffs.Add(1)
 				return backoff.NewDefaultBackoff()

@@ -185,6 +185,7 @@ managedLedgerMinLedgerRolloverTimeMinutes=0
 managedLedgerCursorMaxEntriesPerLedger=1000
 retentionCheckIntervalInSeconds=1
 activeConsumerFailoverDelayTimeMillis=200
+brokerShutdownTimeoutMs=3000
 transactionCoordinatorEnabled=true
 numIOThreads=2
 numHttpServerThreads=8
