@@ -29,11 +29,12 @@ or reads the store itself when nothing serves it. Which one is told by --url, or
 by the configuration, whose listen address is tried first.`,
 		Example: `  weir incident list --state firing
   weir incident show traffic.17
-  weir incident feedback traffic.17 --false --note "a holiday"`,
+  weir incident feedback traffic.17 --false --note "a holiday"
+  weir incident replay traffic.17`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newIncidentList(), newIncidentShow(), newIncidentFeedback())
+	cmd.AddCommand(newIncidentList(), newIncidentShow(), newIncidentFeedback(), newReplay())
 	for _, sub := range cmd.Commands() {
 		sub.Args = usageArgs(sub.Args)
 	}
