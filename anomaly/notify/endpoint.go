@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ const (
 	grace      = 5 * time.Second  // for the request under way when we end
 	scanEvery  = time.Minute      // how often the store is looked at for what others did
 	freshScan  = 5 * time.Second  // how old a look may be before a message is sent again
+	adoptEvery = time.Second      // how often that may be for incidents that another may have begun
 	overdue    = 2 * time.Minute  // what another node left so long is taken up
 	firstHold  = 5 * time.Second  // of an endpoint that fails as a whole, doubled each time
 	maxHold    = 5 * time.Minute  // and no longer than this
@@ -42,8 +44,9 @@ type endpoint struct {
 	wake    chan struct{}
 
 	mu      sync.Mutex
-	waiting queue       // guarded by mu
-	putting map[key]int // being stored by Notify, which adds them; guarded by mu
+	waiting queue           // guarded by mu
+	putting map[key]int     // being stored by Notify, which adds them; guarded by mu
+	adopt   map[string]bool // incidents of which another node may have left messages; guarded by mu
 
 	// Of the goroutine of run alone.
 	scanned   time.Time // the last look at the store
@@ -94,9 +97,14 @@ func (e *endpoint) step(ctx context.Context) (time.Duration, error) {
 	}
 	now := e.now()
 	next := e.scanned.Add(scanEvery)
-	first := e.next()
+	first, adopted := e.next()
 	if first != nil {
 		due := first.due
+		if look := e.scanned.Add(adoptEvery); adopted && !look.After(now) {
+			return 0, e.scan(ctx)
+		} else if adopted && due.Before(look) {
+			due = look
+		}
 		if due.Before(e.heldUntil) {
 			due = e.heldUntil
 		}
@@ -110,16 +118,16 @@ func (e *endpoint) step(ctx context.Context) (time.Duration, error) {
 	return next.Sub(now), nil
 }
 
-// next returns a copy of the entry that is due first, or nil.
-func (e *endpoint) next() *entry {
+// next returns a copy of the entry that is due first, or nil, and whether the
+// store has to be looked at before.
+func (e *endpoint) next() (first *entry, adopted bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	first := e.waiting.first()
-	if first == nil {
-		return nil
+	if first = e.waiting.first(); first == nil {
+		return nil, false
 	}
 	c := *first
-	return &c
+	return &c, e.adopt[c.key.incident]
 }
 
 // scan looks at the store: at the start for all that is pending, and then for
@@ -129,12 +137,17 @@ func (e *endpoint) scan(ctx context.Context) error {
 	if err := e.readSwitch(ctx); err != nil {
 		return err
 	}
+	e.mu.Lock()
+	adopted := maps.Clone(e.adopt)
+	e.mu.Unlock()
 	l, err := e.list(ctx)
 	if err != nil {
 		return err
 	}
 	now := e.now()
 	e.mu.Lock()
+	maps.DeleteFunc(e.adopt, func(incident string, _ bool) bool { return adopted[incident] })
+	left := map[string]bool{} // incidents of which another node is going to send a message: later ones wait for it
 	for _, k := range l.messages {
 		h := l.histories[k]
 		known := e.waiting.find(k)
@@ -154,18 +167,20 @@ func (e *endpoint) scan(ctx context.Context) error {
 				due = h.next
 				found.n, found.tries, found.due = h.last(), h.tries, h.next
 			}
-			if start || now.Sub(due) > overdue {
+			if start || adopted[k.incident] || !left[k.incident] && now.Sub(due) > overdue {
 				e.waiting.add(found)
+			} else {
+				left[k.incident] = true
 			}
 		}
 	}
 	waiting := e.waiting.size
 	e.mu.Unlock()
+	e.scanned = now
 	if start && waiting > 0 {
 		e.log.Info("webhook goes on with what waited", "webhook", e.config.Name, "messages", waiting)
 	}
 	e.planRepeats(l)
-	e.scanned = now
 	return e.prune(ctx, l)
 }
 

@@ -60,7 +60,7 @@ func New(o Options) (*Notifier, error) {
 		}
 		n.endpoints[c.Name] = &endpoint{
 			sender: s, folder: webhookFolder(c.Name), bucket: o.Bucket, log: o.Logger, metrics: n.metrics, link: link,
-			keep: keepMessages, wake: make(chan struct{}, 1), putting: map[key]int{},
+			keep: keepMessages, wake: make(chan struct{}, 1), putting: map[key]int{}, adopt: map[string]bool{},
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -130,11 +130,9 @@ func (e *endpoint) take(ctx context.Context, k key, data []byte) error {
 	e.mu.Lock()
 	e.putting[k]++ // so that a scan leaves it to us
 	e.mu.Unlock()
+	known, err := e.put(ctx, k, data)
 	w := &entry{key: k}
-	known := false
-	err := e.bucket.Put(ctx, e.folder+messagePart+k.String(), data)
-	if errors.Is(err, store.ErrExists) {
-		known, err = true, nil
+	if err == nil && known {
 		var h *history
 		if h, err = e.history(ctx, k); err == nil && h.done {
 			w = nil
@@ -147,19 +145,41 @@ func (e *endpoint) take(ctx context.Context, k key, data []byte) error {
 	if e.putting[k]--; e.putting[k] == 0 {
 		delete(e.putting, k)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case known:
+	}
+	if known {
 		count("known")
-	default:
+	} else {
 		count("queued")
 	}
 	if w != nil && e.waiting.find(k) == nil {
+		if k.kind != typeFiring {
+			// Another node may have begun to tell of the incident: what it has
+			// left undone is not to be overtaken.
+			e.adopt[k.incident] = true
+		}
 		e.waiting.add(w)
 		e.stir()
 	}
 	return nil
+}
+
+// put stores a message, and reports whether it was there.
+func (e *endpoint) put(ctx context.Context, k key, data []byte) (known bool, err error) {
+	name := e.folder + messagePart + k.String()
+	for {
+		err := e.bucket.Put(ctx, name, data)
+		if err == nil || !errors.Is(err, store.ErrExists) {
+			return false, err
+		}
+		if _, err = e.bucket.Read(ctx, name); err == nil || !errors.Is(err, store.ErrNotFound) {
+			return true, err
+		}
+		if err := ctx.Err(); err != nil { // it was there and is not any more, over and over
+			return false, err
+		}
+	}
 }
 
 // stir makes run look at the queue.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -33,8 +34,14 @@ func newInternet(t *testing.T) *internet { return &internet{t: t, hosts: map[str
 // receiver adds a host, and removes it when the test ends.
 func (i *internet) receiver(host string, answer func(http.ResponseWriter, *http.Request, int)) *receiver {
 	r := &receiver{URL: "http://" + host + "/hook", answer: answer}
+	i.host(host, r)
+	return r
+}
+
+// host adds one that answers by a handler.
+func (i *internet) host(host string, handler http.Handler) {
 	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: r}
+	server := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -47,7 +54,6 @@ func (i *internet) receiver(host string, answer func(http.ResponseWriter, *http.
 		server.Close()
 		<-done
 	})
-	return r
 }
 
 // unplug makes connections to a host fail, or not.
