@@ -32,7 +32,7 @@ func (e *Engine) Info(ctx context.Context, stream string) (*Info, error) {
 	}
 	p := &plan{stream: catalog.Stream()} // no measure, every series
 	now := e.now()
-	c, err := e.cover(ctx, catalog, p, now, e.live == nil)
+	c, err := e.cover(ctx, catalog, p, now, nil, e.live == nil)
 	if err != nil {
 		return nil, err
 	}

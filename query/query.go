@@ -164,7 +164,7 @@ func (e *Engine) ask(ctx context.Context, catalog Catalog, p *plan) (*Answer, er
 	for range maxRestarts {
 		now := e.now()
 		shown := e.shownOf(p.stream.Name) // before the cover is made, or a quicker question would count as the past
-		c, err := e.cover(ctx, catalog, p, now, refresh)
+		c, err := e.cover(ctx, catalog, p, now, shown, refresh)
 		if err != nil {
 			return nil, err
 		}
@@ -220,9 +220,11 @@ func (e *Engine) tooOld(s *store.Snapshot, to int64, stream *weir.Stream, now ti
 // cover connects what is stored to what is live. Live cells are asked for first:
 // what an owner stores meanwhile is then in the snapshot, and its pieces of it
 // are dropped. If an owner is ahead all the same, as one in another process may
-// be, the catalog is refreshed, once. It is refreshed, too, when it is old; if
-// either fails, the old one answers and says so.
-func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.Time, refresh bool) (*cover, error) {
+// be, or if one does not answer or there is less than was shown before, as when an
+// owner has stored what it had and is gone, the catalog is refreshed, once. It is
+// refreshed, too, when it is old; if any of it fails, the old one answers and says
+// so.
+func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.Time, shown map[string]int64, refresh bool) (*cover, error) {
 	var pieces []weir.Piece
 	var liveErr error
 	if e.live != nil {
@@ -264,7 +266,7 @@ func (e *Engine) cover(ctx context.Context, catalog Catalog, p *plan, now time.T
 		}
 		c := newCover(snapshot, pieces)
 		c.liveErr, c.oldErr = liveErr, oldErr
-		if !c.ahead || refresh {
+		if refresh || !c.ahead && liveErr == nil && len(c.behind(shown)) == 0 {
 			return c, nil
 		}
 		e.counters.refreshes.Add(1)

@@ -23,8 +23,8 @@ var (
 	errDiffers = errors.New("it defines the stream differently")
 )
 
-// ask gets the pieces of one node.
-func (c *Cluster) ask(ctx context.Context, address string, s defined, sel weir.Selection) ([]weir.Piece, error) {
+// askNode gets the pieces of one node.
+func (c *Cluster) askNode(ctx context.Context, address string, s defined, sel weir.Selection) ([]weir.Piece, error) {
 	body, err := json.Marshal(questionOf(s, sel))
 	if err != nil {
 		panic(fmt.Sprintf("cluster: a selection that is not JSON: %v", err))

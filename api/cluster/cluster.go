@@ -96,6 +96,7 @@ type Cluster struct {
 	turns   chan struct{} // held while another node's question is answered
 	http    *http.Client
 	metrics metrics
+	began   time.Time
 
 	mu      sync.Mutex
 	members map[string]*known    // by stream; guarded by mu
@@ -107,27 +108,12 @@ type defined struct {
 	hash string // of the definition
 }
 
-// known is what was last heard of a group.
-type known struct {
-	mu      sync.Mutex // held while the group is asked, so that one question does it for all
-	members []Member   // guarded by mu
-	err     error      // guarded by mu
-	until   time.Time  // guarded by mu; good until then
-}
-
-// Membership changes rarely, and a node that was missed is noticed by its
-// partitions. A group that cannot be asked is left alone for a while.
-const (
-	membersTTL  = time.Second
-	troubledTTL = 5 * time.Second
-)
-
 // New returns a cluster that does nothing yet.
 func New(o Options) *Cluster {
 	o.Patience = cmp.Or(o.Patience, 2*time.Second)
 	o.Bytes = cmp.Or(o.Bytes, 256<<20)
 	o.Asked = cmp.Or(o.Asked, 16)
-	c := &Cluster{options: o, logger: o.Logger, streams: make(map[string]defined), metrics: newMetrics(),
+	c := &Cluster{options: o, logger: o.Logger, streams: make(map[string]defined), metrics: newMetrics(), began: time.Now(),
 		turns:   make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		members: make(map[string]*known), silent: make(map[string]time.Time),
 		http: &http.Client{Transport: &http.Transport{
@@ -167,7 +153,22 @@ func (c *Cluster) Live(ctx context.Context, stream string, sel weir.Selection) (
 	if group == nil {
 		return c.options.Owner.Live(ctx, stream, sel)
 	}
-	members, groupErr := c.membersOf(ctx, stream, group)
+	for again := false; ; again = true {
+		members, groupErr := c.membersOf(ctx, stream, group)
+		pieces, missing := c.ask(ctx, stream, members, sel)
+		switch {
+		case groupErr != nil:
+			return pieces, fmt.Errorf("which nodes read stream %s is not known: %w", stream, groupErr)
+		case missing == nil:
+			return pieces, nil
+		case again || len(missing.Partitions) == 0 || !c.changed(ctx, stream, group, members):
+			return pieces, missing
+		}
+	}
+}
+
+// ask asks this node and the others, and says what did not come.
+func (c *Cluster) ask(ctx context.Context, stream string, members []Member, sel weir.Selection) ([]weir.Piece, *Missing) {
 	nodes := c.others(members)
 	replies := make([][]weir.Piece, len(nodes)+1)
 	errs := make([]error, len(nodes)+1)
@@ -181,21 +182,18 @@ func (c *Cluster) Live(ctx context.Context, stream string, sel weir.Selection) (
 	})
 	for i, node := range nodes {
 		asking.Go(func() error {
-			replies[i+1], errs[i+1] = c.ask(ctx, node.Address, c.streams[stream], sel)
+			replies[i+1], errs[i+1] = c.askNode(ctx, node.Address, c.streams[stream], sel)
 			return nil
 		})
 	}
 	_ = asking.Wait() // they keep their errors
 	pieces := slices.Concat(replies...)
-	if groupErr != nil {
-		return pieces, fmt.Errorf("which nodes read stream %s is not known: %w", stream, groupErr)
-	}
 	return pieces, c.unanswered(members, nodes, pieces, errs)
 }
 
 // unanswered names the nodes that failed, and the partitions that nobody
 // answered for. It is nil if there are none.
-func (c *Cluster) unanswered(members, nodes []Member, pieces []weir.Piece, errs []error) error {
+func (c *Cluster) unanswered(members, nodes []Member, pieces []weir.Piece, errs []error) *Missing {
 	var missing Missing
 	if errs[0] != nil {
 		missing.reasons = append(missing.reasons, fmt.Sprintf("this node: %v", errs[0]))
@@ -249,48 +247,4 @@ func (m *Missing) Error() string {
 		text += " (" + brief(m.reasons, "; ") + ")"
 	}
 	return text
-}
-
-// others are the members to ask: one an address, and not this node.
-func (c *Cluster) others(members []Member) (nodes []Member) {
-	for _, m := range members {
-		if m.Name == c.options.Name || m.Address == "" || m.Address == c.options.Address ||
-			slices.ContainsFunc(nodes, func(n Member) bool { return n.Address == m.Address }) {
-			continue
-		}
-		nodes = append(nodes, m)
-	}
-	return nodes
-}
-
-// membersOf returns the members of a stream's group. While the group cannot be
-// asked, those last known stand.
-func (c *Cluster) membersOf(ctx context.Context, stream string, k *known) ([]Member, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if time.Now().Before(k.until) {
-		return k.members, k.err
-	}
-	asking, cancel := context.WithTimeout(ctx, c.options.Patience)
-	defer cancel()
-	members, err := c.options.Groups[stream].Members(asking)
-	switch {
-	case ctx.Err() != nil:
-		return k.members, ctx.Err() // says nothing about the group
-	case err == nil && len(members) > 0:
-		k.members, k.err, k.until = members, nil, time.Now().Add(membersTTL)
-	case err == nil:
-		if k.members == nil {
-			k.err = errForming
-		}
-		k.until = time.Now().Add(membersTTL / 4)
-	default:
-		c.metrics.groups.Inc()
-		c.logger.Debug("a group does not say who is in it", "stream", stream, "error", err)
-		if k.members == nil {
-			k.err = err
-		}
-		k.until = time.Now().Add(troubledTTL)
-	}
-	return k.members, k.err
 }

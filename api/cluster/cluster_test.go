@@ -238,3 +238,58 @@ func TestQuestionsThatAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A partition that moved is asked of its new owner at once, though the group was
+// asked not long ago: the old owner no longer answers for it.
+func TestPartitionThatMoved(t *testing.T) {
+	w, s := &world{t: t}, numbers()
+	c := w.cluster("a", s, owner{partitions: []string{"p0"}})
+	w.node("b", s, owner{}, nil)
+	b := w.members[0]
+	b.Partitions = []string{"p1"} // it gave it up a moment ago
+	w.members = []Member{b}
+	if _, err := c.Live(t.Context(), s.Name, all()); err == nil {
+		t.Fatal("nobody answers for p1, and the answer is complete")
+	}
+	b.Partitions = nil
+	w.members = []Member{b}
+	w.node("c", s, owner{partitions: []string{"p1"}}, nil)
+	time.Sleep(2 * membersAge)
+	pieces, err := c.Live(t.Context(), s.Name, all())
+	if err != nil || !slices.Equal(partitions(pieces), []string{"p0", "p1"}) {
+		t.Errorf("pieces of %v, error %v", partitions(pieces), err)
+	}
+	// What stays missing costs the group a question now and then, not each time.
+	w.members = slices.Clone(w.members)
+	w.members[1].Partitions = []string{"p1", "p2"}
+	time.Sleep(membersTTL)
+	asked := w.asked.Load()
+	for began := time.Now(); time.Since(began) < 5*membersAge; {
+		if _, err := c.Live(t.Context(), s.Name, all()); err == nil {
+			t.Fatal("nobody answers for p2, and the answer is complete")
+		}
+	}
+	if n := w.asked.Load() - asked; n > 6 {
+		t.Errorf("the group was asked %d times within %v", n, 5*membersAge)
+	}
+}
+
+// A node is ready once it knows the others, or cannot; and in the end in any case.
+func TestReady(t *testing.T) {
+	w, s := &world{t: t}, numbers()
+	c := w.cluster("a", s, owner{})
+	if err := c.Ready(); !errors.Is(err, errForming) || !strings.Contains(err.Error(), s.Name) {
+		t.Errorf("ready while the group forms: %v", err)
+	}
+	c.began = c.began.Add(-formingGrace)
+	if err := c.Ready(); err != nil {
+		t.Errorf("not ready after %v: %v", formingGrace, err)
+	}
+	for _, w.err = range []error{nil, errors.New("no broker")} {
+		w.members = []Member{{Name: "a", Partitions: []string{"p0"}}}
+		c = w.cluster("a", s, owner{})
+		if err := c.Ready(); err != nil {
+			t.Errorf("with %v: %v", w.err, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func serve(ctx context.Context, c *weir.Config, log *slog.Logger, started func(n
 		Ingester: node,
 		Engine:   engine,
 		Cluster:  nodes,
-		Ready:    node.Ready,
+		Ready:    func() error { return cmp.Or(node.Ready(), nodes.Ready()) },
 		Registry: registry,
 		Logger:   log,
 		Version:  version(),
