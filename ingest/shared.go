@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -77,6 +78,12 @@ func (o *shared) Assigned(partitions map[string]func() Log) {
 	}
 }
 
+// settleAfter is how long after a partition began what is in memory is stored for
+// the first time. If its last owner, who may have been storing just then, was
+// first, this one is told, and drops cells that connect to no chain: until then,
+// answers lack them. That should not take until the next flush.
+const settleAfter = time.Second
+
 // start begins to read a partition, once what was read of it before has ended:
 // two workers of one process would answer for the same events.
 func (o *shared) start(name string, open func() Log, before *part) {
@@ -98,6 +105,7 @@ func (o *shared) start(name string, open func() Log, before *part) {
 		if before != nil {
 			<-before.done
 		}
+		defer time.AfterFunc(settleAfter, p.store).Stop()
 		return o.node.work(ctx, w)
 	})
 }
@@ -107,9 +115,14 @@ func (o *shared) Revoked() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, p := range o.parts {
-		select {
-		case p.worker.flushSoon <- struct{}{}:
-		default:
-		}
+		p.store()
+	}
+}
+
+// store lets what is in memory be stored soon.
+func (p *part) store() {
+	select {
+	case p.worker.flushSoon <- struct{}{}:
+	default:
 	}
 }
