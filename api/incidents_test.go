@@ -1,14 +1,10 @@
 package api_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -239,141 +235,4 @@ func TestNothingIsWatched(t *testing.T) {
 			t.Errorf("%s: %s", path, p.Detail)
 		}
 	}
-}
-
-// listener is a client of the stream of incidents that knows nothing but lines.
-type listener struct {
-	net.Conn
-	t     *testing.T
-	lines *bufio.Reader
-}
-
-func listen(t *testing.T, address, query string, headers ...string) *listener {
-	t.Helper()
-	connection, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { connection.Close() })
-	connection.SetDeadline(time.Now().Add(20 * time.Second))
-	fmt.Fprintf(connection, "GET /v1/incidents/stream%s HTTP/1.1\r\nHost: x\r\n%s\r\n", query, strings.Join(append(headers, ""), "\r\n"))
-	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
-		body, _ := io.ReadAll(response.Body)
-		t.Fatalf("got %s as %s: %s", response.Status, response.Header.Get("Content-Type"), body)
-	}
-	l := &listener{connection, t, bufio.NewReader(response.Body)}
-	if first := l.event(); first["retry"] == "" {
-		t.Fatalf("the stream begins with %v", first)
-	}
-	return l
-}
-
-// event reads the fields of the next event, or nil at the end.
-func (l *listener) event() map[string]string {
-	l.t.Helper()
-	event := map[string]string{}
-	for {
-		line, err := l.lines.ReadString('\n')
-		if err == io.EOF && len(event) == 0 {
-			return nil
-		}
-		if err != nil {
-			l.t.Fatalf("after %v: %v", event, err)
-		}
-		line = strings.TrimSuffix(line, "\n")
-		if line == "" {
-			return event
-		}
-		name, value, _ := strings.Cut(line, ":")
-		event[name] = strings.TrimPrefix(value, " ")
-	}
-}
-
-// expect reads an event of that version of an incident.
-func (l *listener) expect(want string) string {
-	l.t.Helper()
-	event := l.event()
-	var inc weir.Incident
-	if err := json.Unmarshal([]byte(event["data"]), &inc); err != nil || event["event"] != "incident" {
-		l.t.Fatalf("want %s, got %v", want, event)
-	}
-	if got := fmt.Sprintf("%s-%d", inc.ID, inc.Version); got != want || !strings.HasPrefix(event["id"], want) {
-		l.t.Fatalf("want %s, got %v", want, event)
-	}
-	return event["id"]
-}
-
-// TestIncidentStream listens with a raw client: to what this node appends and
-// another does, again after a lost connection, through a filter, and until the
-// server ends.
-func TestIncidentStream(t *testing.T) {
-	bucket := new(storetest.Memory)
-	w, other := newWatch(t, bucket), newWatch(t, bucket)
-	w.append(traffic, states{0: weir.Firing})
-	address, stop, ended, _ := running(t, func(o *api.Options) {
-		o.Incidents, o.Logger = w, slog.New(slog.DiscardHandler)
-	})
-
-	l := listen(t, address, "")
-	only := listen(t, address, "?detector=slower&match=origin=O1")
-	w.append(traffic, states{0: weir.Resolved, 1: weir.Firing})
-	l.expect("traffic.0-1")
-	middle := l.expect("traffic.1-1")
-	other.append(slower, states{0: weir.Firing})
-	last := l.expect("slower.0-0")
-	other.append(slower, states{1: weir.Firing})
-	only.expect("slower.1-1")
-	l.expect("slower.1-1")
-	l.Close()
-
-	again := listen(t, address, "", "Last-Event-ID: "+last)
-	again.expect("slower.1-1")
-	again.Close()
-	again = listen(t, address, "", "Last-Event-ID: "+middle)
-	again.expect("slower.0-0")
-	again.expect("slower.1-1")
-	again.Close()
-	alone := listen(t, address, "", "Last-Event-ID: traffic.0-1") // a webhook-id
-	alone.expect("traffic.1-1")
-
-	stop()
-	for _, l := range []*listener{only, alone} {
-		if event := l.event(); event["event"] != "end" || event["data"] != "the server is shutting down" {
-			t.Errorf("the stream ends with %v", event)
-		}
-		if event := l.event(); event != nil {
-			t.Errorf("after the end there is %v", event)
-		}
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-}
-
-func TestIncidentStreamRefuses(t *testing.T) {
-	b, _ := newIncidentBench(t)
-	for _, id := range []string{"7", "traffic.1", "traffic.1-0", "traffic.0-0,slower", "traffic.0-0,slower:-1", "traffic.0-0,traffic:3", "x"} {
-		p := b.problem(b.do("GET", "/v1/incidents/stream", nil, "Last-Event-ID", id), http.StatusBadRequest, "invalid-request")
-		if len(p.Errors) != 1 || p.Errors[0].Parameter != "Last-Event-ID" {
-			t.Errorf("%s: got %+v", id, p)
-		}
-	}
-	if r := b.do("HEAD", "/v1/incidents/stream", nil); r.status != http.StatusOK {
-		t.Errorf("HEAD: %d", r.status)
-	}
-	address := strings.TrimPrefix(b.URL, "http://")
-	first, second := listen(t, address, ""), listen(t, address, "")
-	b.problem(b.do("GET", "/v1/incidents/stream", nil), http.StatusTooManyRequests, "behind")
-	first.Close()
-	eventually(t, "a place to be free", func() bool {
-		r := b.do("HEAD", "/v1/incidents/stream", nil)
-		return r.status == http.StatusOK
-	})
-	second.Close()
-	b.server.Drain()
-	b.problem(b.do("GET", "/v1/incidents/stream", nil), http.StatusServiceUnavailable, "stopping")
 }

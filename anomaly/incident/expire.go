@@ -46,8 +46,9 @@ func (h *history) expire(ctx context.Context) {
 	h.entries = slices.DeleteFunc(h.entries, func(e entry) bool { return gone[e.version] })
 }
 
-// maxSweep bounds the batches that are looked at for expiry at a time.
-const maxSweep = 10_000
+// maxSweep bounds the batches that are looked at for expiry at a time: whoever
+// appends waits for them.
+const maxSweep = 1000
 
 // sweep deletes the batches all of whose incidents were resolved before the
 // cutoff, but never the newest, so that numbers never begin anew. It returns

@@ -321,3 +321,41 @@ func TestDamage(t *testing.T) {
 	}
 	mustAppend(t, late, window(traffic, 6, states{0: weir.Resolved}))
 }
+
+// durable is a bucket in which what was put is durable only once it was synced.
+type durable struct {
+	storetest.Memory
+	synced []string
+}
+
+func (d *durable) Sync(_ context.Context, folder string) error {
+	d.synced = append(d.synced, folder)
+	return nil
+}
+
+// TestOthersAreMadeDurable syncs what another process put, before anybody builds
+// on it: that one may have died before it did.
+func TestOthersAreMadeDurable(t *testing.T) {
+	bucket := new(durable)
+	here, there := newLog(bucket, traffic), newLog(bucket, traffic)
+	for _, l := range []*Log{here, there} {
+		if _, _, _, err := l.Open(t.Context(), traffic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustAppend(t, here, window(traffic, 0, states{0: weir.Firing}))
+	bucket.synced = nil
+	if _, mine, err := there.Append(t.Context(), window(traffic, 0, states{0: weir.Firing})); err != nil || mine {
+		t.Fatalf("mine %v, %v", mine, err)
+	}
+	if diff := cmp.Diff([]string{traffic.folder()}, bucket.synced); diff != "" {
+		t.Errorf("after a lost race, synced -want +got: %s", diff)
+	}
+	bucket.synced = nil
+	if _, _, _, err := newLog(bucket, traffic).Open(t.Context(), traffic); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{traffic.folder()}, bucket.synced); diff != "" {
+		t.Errorf("as an owner begins, synced -want +got: %s", diff)
+	}
+}
