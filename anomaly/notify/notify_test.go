@@ -272,31 +272,6 @@ func TestDelivers(t *testing.T) {
 	}
 }
 
-// A process that ends in the middle leaves behind what the next one takes up.
-func TestRestart(t *testing.T) {
-	r := newReceiver(t, func(w http.ResponseWriter, q *http.Request, n int) {
-		if n == 1 {
-			<-q.Context().Done() // the first request is cut off
-		}
-	})
-	h := hook("ops", r.URL)
-	h.Timeout = time.Minute
-	w := newWorld(t, nil, h).run()
-	for v := range int64(3) {
-		w.notify(incident(5, 5+v, weir.Firing), "ops")
-	}
-	r.await(t, 1)
-	w.stop() // after the grace
-	if list := w.deliveries(weir.DeliveryFilter{State: weir.DeliveryPending}); len(list) != 3 {
-		t.Fatalf("%d messages are pending, want 3: %+v", len(list), list)
-	}
-	next := newWorld(t, w.bucket, h).run()
-	next.awaitState("ops", weir.Delivered, 3)
-	if ids := r.ids(); !slices.Equal(ids, []string{"traffic.5-5", "traffic.5-5", "traffic.5-6", "traffic.5-7"}) {
-		t.Errorf("received %v", ids)
-	}
-}
-
 // What nobody configured, or can be named, is told apart.
 func TestUnknown(t *testing.T) {
 	w := newWorld(t, nil, hook("ops", "http://127.0.0.1:1"))

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,7 +114,8 @@ func randomRun(t *testing.T, random *rand.Rand) (sent, again, bad, crashes int) 
 	m := &moody{random: rand.New(rand.NewPCG(random.Uint64(), 2))}
 	network.host("ops.example", m)
 
-	calm, started := false, 0
+	var calm atomic.Bool
+	started := 0
 	log := &buffer{}
 	defer func() {
 		if t.Failed() {
@@ -131,13 +133,13 @@ func randomRun(t *testing.T, random *rand.Rand) (sent, again, bad, crashes int) 
 		f := &storetest.Faults{
 			Bucket: memory,
 			OnPut: func(string) storetest.Outcome {
-				if calm || chance(10) > 0 {
+				if calm.Load() || chance(10) > 0 {
 					return storetest.Done
 				}
 				return []storetest.Outcome{storetest.Lost, storetest.Unknown, storetest.Delayed, storetest.Forgotten}[chance(4)]
 			},
 			OnRead: func(string) error {
-				if calm || chance(20) > 0 {
+				if calm.Load() || chance(20) > 0 {
 					return nil
 				}
 				return storetest.ErrInjected
@@ -203,7 +205,7 @@ func randomRun(t *testing.T, random *rand.Rand) (sent, again, bad, crashes int) 
 	m.mu.Lock()
 	m.calm = true
 	m.mu.Unlock()
-	calm = true
+	calm.Store(true)
 	for _, n := range nodes {
 		n.faults.Land()
 	}

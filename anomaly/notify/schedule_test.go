@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,6 +121,37 @@ func (w *world) on(i *internet) *world {
 // near reports whether a time has passed, give or take its jitter of a fifth.
 func near(got, want time.Duration) bool {
 	return got >= want-want/5 && got <= want+want/5+time.Second
+}
+
+// A process that ends in the middle leaves behind what the next one takes up.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newInternet(t)
+		r := net.receiver("ops.example", func(_ http.ResponseWriter, q *http.Request, n int) {
+			if n == 1 {
+				<-q.Context().Done() // the first request is cut off
+			}
+		})
+		h := hook("ops", r.URL)
+		h.Timeout = time.Minute
+		w := newWorld(t, nil, h).on(net)
+		for v := range int64(3) {
+			w.notify(incident(5, 5+v, weir.Firing), "ops")
+		}
+		synctest.Wait()
+		w.stop() // after the grace
+		if list := w.deliveries(weir.DeliveryFilter{State: weir.DeliveryPending}); len(list) != 3 {
+			t.Fatalf("%d messages are pending, want 3: %+v", len(list), list)
+		}
+		next := newWorld(t, w.bucket, h).on(net)
+		time.Sleep(time.Minute)
+		if ids := r.ids(); !slices.Equal(ids, []string{"traffic.5-5", "traffic.5-5", "traffic.5-6", "traffic.5-7"}) {
+			t.Errorf("received %v", ids)
+		}
+		if n := len(next.deliveries(weir.DeliveryFilter{State: weir.Delivered})); n != 3 {
+			t.Errorf("%d messages delivered, want 3", n)
+		}
+	})
 }
 
 // A message that is never taken is sent eight times within a day and a half, and
@@ -488,7 +521,10 @@ func TestLogIsBounded(t *testing.T) {
 		if list := w.deliveries(weir.DeliveryFilter{}); len(list) != 10 || list[0].ID != "traffic.49-49" || list[9].ID != "traffic.40-40" {
 			t.Errorf("the log holds %d: %+v", len(list), list)
 		}
+		w.stop()
 		time.Sleep(31 * 24 * time.Hour)
+		w = newWorld(t, bucket, hook("ops", r.URL)).on(net)
+		synctest.Wait()
 		if names := bucket.Names(); len(names) != 0 {
 			t.Errorf("after a month there are %v", names)
 		}
@@ -510,6 +546,7 @@ func TestPages(t *testing.T) {
 			w.notify(incident(n%2, n, weir.Firing), "a", "b")
 			time.Sleep(time.Millisecond)
 		}
+		time.Sleep(time.Minute)
 		var got []string
 		f := weir.DeliveryFilter{Limit: 3}
 		for pages := 0; ; pages++ {
@@ -546,9 +583,10 @@ func TestStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newInternet(t)
 		r := net.receiver("ops.example", nil)
-		failing := true
+		var failing atomic.Bool
+		failing.Store(true)
 		bucket := &storetest.Faults{Bucket: &storetest.Memory{}, OnPut: func(name string) storetest.Outcome {
-			if failing && strings.Contains(name, "/attempt/") {
+			if failing.Load() && strings.Contains(name, "/attempt/") {
 				return storetest.Unknown
 			}
 			return storetest.Done
@@ -556,7 +594,7 @@ func TestStoreFails(t *testing.T) {
 		w := newWorld(t, bucket, hook("ops", r.URL)).on(net)
 		w.notify(incident(1, 1, weir.Firing), "ops")
 		time.Sleep(time.Minute)
-		failing = false
+		failing.Store(false)
 		time.Sleep(time.Hour)
 		got := w.deliveries(weir.DeliveryFilter{State: weir.Delivered})
 		if n := len(r.all()); n != 1 || len(got) != 1 || len(got[0].Attempts) != 1 {
@@ -583,6 +621,66 @@ func TestStoreFails(t *testing.T) {
 		}
 		if err := n.Run(t.Context()); !errors.Is(err, store.ErrSync) || !strings.Contains(err.Error(), "ops") {
 			t.Errorf("run ended with %v", err)
+		}
+	})
+}
+
+// An Alertmanager is told again each minute what fires, and for five minutes
+// what is over; a new process goes on with that.
+func TestRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newInternet(t)
+		r := net.receiver("am.example", nil)
+		h := hook("am", "http://am.example/prefix/")
+		h.Format = "alertmanager_api"
+		w := newWorld(t, nil, h).on(net)
+		synctest.Wait()
+		time.Sleep(30 * time.Second)
+		w.notify(incident(1, 1, weir.Firing), "am")
+		w.notify(incident(2, 2, weir.Firing), "am")
+		time.Sleep(10 * time.Minute)
+		got := r.all()
+		if len(got) < 11 || len(got) > 13 {
+			t.Fatalf("%d requests in 10 minutes, want 2 and one a minute", len(got))
+		}
+		for n, q := range got {
+			var alerts []struct {
+				Labels           map[string]string
+				StartsAt, EndsAt time.Time
+			}
+			if err := json.Unmarshal(q.body, &alerts); err != nil || q.path != "/prefix/api/v2/alerts" {
+				t.Fatalf("%s to %s: %v", q.body, q.path, err)
+			}
+			if want := map[bool]int{true: 1, false: 2}[n < 2]; len(alerts) != want {
+				t.Errorf("request %d tells of %d alerts, want %d", n, len(alerts), want)
+			}
+			if n > 0 && q.at.Sub(got[n-1].at) > 65*time.Second {
+				t.Errorf("request %d comes %v after the one before", n, q.at.Sub(got[n-1].at))
+			}
+			if left := alerts[0].EndsAt.Sub(q.at); left != 5*time.Minute {
+				t.Errorf("request %d says that it lasts %v", n, left)
+			}
+		}
+		w.stop()
+
+		next := newWorld(t, w.bucket, h).on(net)
+		before := len(r.all())
+		time.Sleep(3 * time.Minute)
+		if n := len(r.all()) - before; n < 3 || n > 4 {
+			t.Errorf("%d requests of the new process in 3 minutes", n)
+		}
+		over := incident(1, 8, weir.Resolved)
+		next.notify(over, "am")
+		over = incident(2, 9, weir.Resolved)
+		next.notify(over, "am")
+		time.Sleep(time.Second)
+		before = len(r.all())
+		time.Sleep(20 * time.Minute)
+		if n := len(r.all()) - before; n < 4 || n > 6 {
+			t.Errorf("%d requests in 20 minutes tell again of what is over", n)
+		}
+		if n := len(next.deliveries(weir.DeliveryFilter{})); n != 4 {
+			t.Errorf("the log holds %d messages, want 4: it is not of repeats", n)
 		}
 	})
 }

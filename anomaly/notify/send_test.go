@@ -46,10 +46,10 @@ func server(t *testing.T, answer func(net.Conn)) string {
 	return "http://" + listener.Addr().String()
 }
 
-// request reads a request up to the end of its body, more or less.
+// readRequest reads what comes first, which is all of a small request.
 func readRequest(c net.Conn) { c.Read(make([]byte, 64<<10)) }
 
-// until the other side has closed, or a test takes too long.
+// waitClosed waits until the other side has closed, or a test takes too long.
 func waitClosed(c net.Conn) {
 	c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	io.Copy(io.Discard, c)
@@ -77,12 +77,17 @@ func TestBadReceivers(t *testing.T) {
 	}{
 		{"hangs", waitClosed, weir.DeliveryFailed, 0, "no answer within 1s", 3 * timeout},
 		{"reads and hangs", func(c net.Conn) { readRequest(c); waitClosed(c) }, weir.DeliveryFailed, 0, "no answer within 1s", 3 * timeout},
-		{"drips its headers", func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "); drip(c, 50*time.Millisecond) },
+		{"drips its headers", func(c net.Conn) {
+			readRequest(c)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nX: ")
+			drip(c, 50*time.Millisecond)
+		},
 			weir.DeliveryFailed, 0, "no answer within 1s", 3 * timeout},
 		{"resets", func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) }, weir.DeliveryFailed, 0, "reset", timeout},
 		{"closes", readRequest, weir.DeliveryFailed, 0, "EOF", timeout},
 		{"speaks no HTTP", func(c net.Conn) { readRequest(c); io.WriteString(c, "220 smtp ready\r\n") }, weir.DeliveryFailed, 0, "malformed", timeout},
 		{"has headers without end", func(c net.Conn) {
+			readRequest(c)
 			io.WriteString(c, "HTTP/1.1 200 OK\r\n")
 			for range 1000 {
 				if _, err := io.WriteString(c, "X: "+strings.Repeat("x", 1000)+"\r\n"); err != nil {
