@@ -35,17 +35,13 @@ type history struct {
 	done    int64      // the newest of them that succeeded
 	tail    int64      // the newest number, -1 if there is none
 	newest  int64      // the newest number of a batch that could be read, or -1
-	numbers []int64    // those listed, ascending; at most maxNumbers, the newest
+	numbers []int64    // those listed, ascending; at most Options.listed, the newest: older incidents are found by ID only
 	trimmed bool       // there were more
 	folded  int64      // all of numbers from here on are folded
 	entries []entry    // newest first
 	open    []Standing // as of newest
 	swept   time.Time  // when it was last looked for what has expired
 }
-
-// maxNumbers bounds the batches of a detector that can be paged through. Older
-// ones are found by the ID of their incidents only.
-const maxNumbers = 1 << 17
 
 // entry is the newest version of an incident.
 type entry struct {
@@ -187,8 +183,8 @@ func (h *history) load(ctx context.Context, numbers []int64) error {
 	if len(numbers) > 0 {
 		h.tail = numbers[len(numbers)-1]
 	}
-	h.trimmed = len(numbers) > maxNumbers
-	h.numbers = slices.Clone(numbers[max(0, len(numbers)-maxNumbers):])
+	h.trimmed = len(numbers) > h.log.options.listed
+	h.numbers = slices.Clone(numbers[max(0, len(numbers)-h.log.options.listed):])
 	if newest != nil {
 		for i := range newest.Records {
 			h.keep(&newest.Records[i])
@@ -285,8 +281,8 @@ func (h *history) reach(n int64) {
 	}
 	h.tail = n
 	h.numbers = append(h.numbers, n)
-	if len(h.numbers) > maxNumbers {
-		h.numbers = slices.Clone(h.numbers[len(h.numbers)-maxNumbers*7/8:])
+	if most := h.log.options.listed; len(h.numbers) > most {
+		h.numbers = slices.Clone(h.numbers[len(h.numbers)-most*7/8:])
 		h.trimmed = true
 		h.entries = slices.DeleteFunc(h.entries, func(e entry) bool { return !e.firing && e.version < h.numbers[0] })
 	}

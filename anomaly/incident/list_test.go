@@ -214,6 +214,72 @@ func TestHeld(t *testing.T) {
 	}
 }
 
+// TestListed lists the newest batches where there are more than may be listed.
+// Older incidents are found by their ID, and the one that fires all the while is
+// never lost.
+func TestListed(t *testing.T) {
+	const windows, listed = 300, 40
+	bucket := new(storetest.Memory)
+	few := func() *Log {
+		return NewLog(bucket, []Ref{traffic}, Options{MaxAge: -1, Now: (&clock{midnight}).now, held: 5, listed: listed})
+	}
+	writer := few()
+	mustAppend(t, writer, window(traffic, 0, states{0: weir.Firing}))
+	for n := int64(1); n < windows; n += 2 {
+		mustAppend(t, writer, window(traffic, n, states{n: weir.Firing}))
+		mustAppend(t, writer, window(traffic, n+1, states{n: weir.Resolved}))
+	}
+	for name, l := range map[string]*Log{"writer": writer, "new": few()} {
+		list := pages(t, l, Filter{Limit: 7}, nil)
+		if len(list) < listed/2*7/8 || len(list) > listed/2+2 || list[0] != "traffic.299-300 resolved" {
+			t.Errorf("%s: %d incidents from %s on", name, len(list), list[0])
+		}
+		if firing := pages(t, l, Filter{State: weir.Firing}, nil); len(firing) != 1 || firing[0] != "traffic.0-0 firing" {
+			t.Errorf("%s: firing are %v", name, firing)
+		}
+		if versions, _, err := l.Incident(t.Context(), "traffic.11"); err != nil || len(versions) != 2 {
+			t.Errorf("%s: an old incident: %v, %v", name, versions, err)
+		}
+		for at, got := int64(-1), 0; ; {
+			batches, err := l.Batches(t.Context(), traffic, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(batches) == 0 {
+				if got != windows+1 {
+					t.Errorf("%s: %d batches", name, got)
+				}
+				break
+			}
+			got += len(batches)
+			at = batches[len(batches)-1].N
+		}
+		if h := l.histories[traffic]; len(h.numbers) > listed || len(h.entries) > listed {
+			t.Errorf("%s: %d numbers and %d entries in memory", name, len(h.numbers), len(h.entries))
+		}
+	}
+}
+
+// TestPageIsBounded looks for what is not there.
+func TestPageIsBounded(t *testing.T) {
+	l := newLog(new(storetest.Memory), traffic)
+	for n := range int64(maxExamined + 10) {
+		b := window(traffic, n, states{n: weir.Resolved})
+		if n == 3 {
+			b.Records[0].Severity = weir.Critical
+		}
+		mustAppend(t, l, b)
+	}
+	found, next, err := l.List(t.Context(), Filter{Severity: weir.Critical})
+	if err != nil || len(found) != 0 || next == "" {
+		t.Fatalf("%v, %q, %v", found, next, err)
+	}
+	found, next, err = l.List(t.Context(), Filter{Severity: weir.Critical, Page: next})
+	if err != nil || len(found) != 1 || next != "" {
+		t.Errorf("%v, %q, %v", found, next, err)
+	}
+}
+
 func FuzzPage(f *testing.F) {
 	f.Add(place{978307200000000000, "traffic", 17}.String())
 	f.Add("")

@@ -32,13 +32,15 @@ type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time
 
-	held int // resolved incidents held in memory of each detector; replaced by tests
+	held   int // resolved incidents held in memory of each detector; replaced by tests
+	listed int // batches of each detector that can be paged through; replaced by tests
 }
 
 func (o Options) withDefaults() Options {
 	o.Keep = cmp.Or(o.Keep, 90*24*time.Hour)
 	o.MaxAge = cmp.Or(o.MaxAge, 2*time.Second)
 	o.held = cmp.Or(o.held, 1000)
+	o.listed = cmp.Or(o.listed, 1<<17)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
