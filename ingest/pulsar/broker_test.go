@@ -86,8 +86,8 @@ func TestProgressIsAcknowledged(t *testing.T) {
 	}
 }
 
-// Batches, single messages, codecs and the markers of transactions: all is
-// counted, in one numbering.
+// Batches, single messages, all codecs, and several ledgers: all is counted, in
+// one numbering, except for what came in chunks.
 func TestFormsOfMessages(t *testing.T) {
 	w := newWorld(t)
 	topic := w.topic(0)
@@ -104,22 +104,10 @@ func TestFormsOfMessages(t *testing.T) {
 		w.send(w.producer(topic, form), numbered(150)...) // more than a ledger takes
 		n += 150
 	}
-	transactional := w.producer(topic, nil)
-	for range 5 {
-		txn, err := w.client.NewTransaction(time.Minute)
-		w.must(err)
-		for range 3 {
-			_, err := transactional.Send(w.context(), &pulsargo.ProducerMessage{Payload: []byte(`{"n": 1}`), Transaction: txn})
-			w.must(err)
-			n++
-		}
-		w.must(txn.Commit(w.context()))
-	}
 	chunks := w.producer(topic, func(o *pulsargo.ProducerOptions) {
 		o.DisableBatching, o.EnableChunking, o.ChunkMaxMessageSize = true, true, 1000
 	})
 	w.send(chunks, `{"n": 1, "long": "`+strings.Repeat("x", 5000)+`"}`)
-	// The client's producer sends what comes after a transaction as part of it, so that no reader sees it.
 	w.send(w.producer(topic, nil), numbered(10)...)
 	n += 10
 	w.eventually("all is counted", func() bool {

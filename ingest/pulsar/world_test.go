@@ -41,7 +41,7 @@ func newWorld(t *testing.T) *world {
 func connectTo(t *testing.T, url string, admin pulsartest.Admin) *world {
 	t.Helper()
 	w := &world{t: t, url: url, admin: admin, logs: new(logBuffer)}
-	client, err := pulsargo.NewClient(pulsargo.ClientOptions{URL: url, Logger: log.DefaultNopLogger(), EnableTransaction: true,
+	client, err := pulsargo.NewClient(pulsargo.ClientOptions{URL: url, Logger: log.DefaultNopLogger(),
 		MetricsRegisterer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
