@@ -215,7 +215,7 @@ func (r *runner) muteAll(ctx context.Context, records []incident.Record) ([]inci
 		if was.Muted == "" || slices.ContainsFunc(records, func(c incident.Record) bool { return c.ID == was.ID }) {
 			continue
 		}
-		reason, err := r.muted(ctx, &was.Incident, time.Unix(0, m.next), now)
+		reason, err := r.muted(ctx, was, time.Unix(0, m.next), now)
 		if err != nil {
 			return nil, err
 		}
@@ -236,7 +236,7 @@ func (r *runner) muteAll(ctx context.Context, records []incident.Record) ([]inci
 		case was != nil && rec.State == weir.Resolved:
 			rec.Muted = was.Muted
 		default:
-			reason, err := r.muted(ctx, &rec.Incident, rec.Updated, now)
+			reason, err := r.muted(ctx, rec, rec.Updated, now)
 			if err != nil {
 				return nil, err
 			}
@@ -254,16 +254,19 @@ func compareIDs(a, b string) int {
 
 // muted gives the reason why nobody is told of an incident at the end of a
 // window, or "".
-func (r *runner) muted(ctx context.Context, i *weir.Incident, end, now time.Time) (string, error) {
+func (r *runner) muted(ctx context.Context, rec *incident.Record, end, now time.Time) (string, error) {
 	if age := now.Sub(end); age > r.def.config.MaxAge && r.keeper != nil {
 		return fmt.Sprintf("it was found %s after it happened, more than max_age", weir.FormatDuration(age.Round(time.Second))), nil
 	}
 	if r.mute == nil {
 		return "", nil
 	}
-	reason, err := r.mute(ctx, i, now)
+	// A silence has to match all of its series, not only those that it names.
+	whole := rec.Incident
+	whole.Series = rec.All
+	reason, err := r.mute(ctx, &whole, now)
 	if err != nil {
-		return "", fmt.Errorf("look for a silence of incident %s: %w", i.ID, err)
+		return "", fmt.Errorf("look for a silence of incident %s: %w", rec.ID, err)
 	}
 	return reason, nil
 }

@@ -199,6 +199,23 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A silence is held against all series of an incident, however few it names.
+func TestSilenceSeesAllSeries(t *testing.T) {
+	w := newWorld(t)
+	w.services = nil
+	for i := range 2 * weir.MaxIncidentSeries {
+		w.services = append(w.services, fmt.Sprintf("service%02d", i))
+	}
+	watcher := w.watcher(w.detector(weir.DetectorConfig{Name: "traffic", By: []string{"service"}, Threshold: &weir.ThresholdConfig{Below: limit(50)}}))
+	w.write(5, steady(100))
+	w.look(watcher)
+	w.write(1, steady(10))
+	w.look(watcher)
+	if w.shown != 2*weir.MaxIncidentSeries {
+		t.Errorf("a silence was shown %d series of %d", w.shown, 2*weir.MaxIncidentSeries)
+	}
+}
+
 // What is found in old events is recorded, and told only if it lasts.
 func TestOldIncidentsAreNotTold(t *testing.T) {
 	w := newWorld(t)

@@ -64,6 +64,7 @@ type world struct {
 	mu     sync.Mutex
 	told   []weir.Incident // guarded by mu
 	muting string          // guarded by mu
+	shown  int             // series of an incident that a silence was shown, at most; guarded by mu
 }
 
 func newWorld(t testing.TB) *world {
@@ -207,9 +208,13 @@ func (w *world) tell(_ context.Context, i *weir.Incident, _ []string) error {
 	return nil
 }
 
-func (w *world) mute(context.Context, *weir.Incident, time.Time) (string, error) {
+func (w *world) mute(_ context.Context, i *weir.Incident, _ time.Time) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.shown = max(w.shown, len(i.Series))
+	if len(i.Series) != i.Members {
+		w.t.Errorf("incident %s: a silence is shown %d of %d series", i.ID, len(i.Series), i.Members)
+	}
 	return w.muting, nil
 }
 
