@@ -1,8 +1,6 @@
 // Package kafkatest runs a real Kafka broker for tests and measurements: one
-// process in KRaft mode on loopback, with a small heap.
-//
-// Its jars come from Maven artifacts, once a version, into the user's cache
-// directory. It needs java (17 for Kafka 4) and, the first time, mvn.
+// process in KRaft mode on loopback, with a small heap. Its jars come from Maven
+// artifacts. Kafka 4 needs Java 17.
 package kafkatest
 
 import (
@@ -10,229 +8,108 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/template"
-	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/weir-stream/weir/ingest/brokertest"
 )
 
-// Broker is a running broker.
+// The environment variables that say where brokers are.
+const (
+	BrokersVariable = "KAFKA_BROKERS"
+	VersionVariable = "KAFKA_VERSION" // for tests that start, and kill, brokers of their own
+)
+
+// Broker is a running broker, which can be stopped, killed and started again.
 type Broker struct {
+	*brokertest.Process
 	Addr string // host:port
-	dir  string
-	jars string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended
-	err  error         // how it ended, once done is closed
 }
 
 // ErrMissing says that this machine lacks what a broker needs.
-var ErrMissing = errors.New("a program is missing")
+var ErrMissing = brokertest.ErrMissing
 
-const (
-	startLimit = 2 * time.Minute
-	stopLimit  = 30 * time.Second
-	clusterID  = "MkU3OEVBNTcwNTJENDM2Qk"
-)
+const clusterID = "MkU3OEVBNTcwNTJENDM2Qk"
 
 // Start gets the jars of the given version, formats storage under dir, and
 // starts a broker there. progress tells what takes time.
 func Start(ctx context.Context, version, dir string, progress func(format string, args ...any)) (*Broker, error) {
-	jars, err := jars(ctx, version, progress)
+	jars, err := brokertest.Jars(ctx, "kafka", version, artifacts(version), progress)
 	if err != nil {
 		return nil, fmt.Errorf("get Kafka %s: %w", version, err)
 	}
-	ports, err := freePorts(2)
+	ports, err := brokertest.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
-	b := &Broker{Addr: "127.0.0.1:" + strconv.Itoa(ports[0]), dir: dir, jars: jars}
 	var properties bytes.Buffer
 	if err := serverProperties.Execute(&properties, map[string]any{"Port": ports[0], "Controller": ports[1],
 		"Logs": filepath.ToSlash(filepath.Join(dir, "logs")), "Share": major(version) >= 4}); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(b.path("server.properties"), properties.Bytes(), 0o600); err != nil {
+	settings := filepath.Join(dir, "server.properties")
+	if err := os.WriteFile(settings, properties.Bytes(), 0o600); err != nil {
 		return nil, err
 	}
-	format := exec.CommandContext(ctx, "java", "-cp", jars+"/*", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", b.path("server.properties"))
+	format := exec.CommandContext(ctx, "java", "-cp", jars+"/*", "kafka.tools.StorageTool", "format", "-t", clusterID, "-c", settings)
 	if out, err := format.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("format storage of Kafka %s: %w\n%s", version, err, out)
 	}
-	return b, b.Start(ctx)
+	b := &Broker{Addr: "127.0.0.1:" + strconv.Itoa(ports[0])}
+	b.Process = &brokertest.Process{Name: "Kafka " + version, Dir: dir, Ready: func(ctx context.Context) error { return answers(ctx, b.Addr) },
+		Java: []string{"-Xms256m", "-Xmx512m", "-cp", jars + "/*", "kafka.Kafka", settings}}
+	return b, b.Process.Start(ctx)
 }
 
-func (b *Broker) path(name string) string { return filepath.Join(b.dir, name) }
+// Environ tells others where the broker is.
+func (b *Broker) Environ() []string { return []string{BrokersVariable + "=" + b.Addr} }
 
-// Start starts the broker again, after Stop or Kill, with what it had stored.
-func (b *Broker) Start(ctx context.Context) error {
-	output, err := os.OpenFile(b.path("output"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+// answers asks a broker at the address whether it knows itself.
+func answers(ctx context.Context, addr string) error {
+	c, err := kafkago.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	defer output.Close()
-	b.cmd = exec.Command("java", "-Xms256m", "-Xmx512m", "-cp", b.jars+"/*", "kafka.Kafka", b.path("server.properties"))
-	b.cmd.Stdout, b.cmd.Stderr = output, output
-	EndWithParent(b.cmd)
-	if err := b.cmd.Start(); err != nil {
-		return fmt.Errorf("start Kafka: %w", err)
-	}
-	done := make(chan struct{})
-	b.done = done
-	go func() {
-		b.err = b.cmd.Wait()
-		close(done)
-	}()
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
-	defer cancel()
-	for {
-		if answers(ctx, b.Addr) {
-			return nil
-		}
-		select {
-		case <-b.done:
-			return fmt.Errorf("start Kafka: it ended (%v) with %s", b.err, b.lastWords())
-		case <-ctx.Done():
-			b.Kill()
-			return fmt.Errorf("start Kafka: no answer after %v: %w\n%s", startLimit, ctx.Err(), b.lastWords())
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-}
-
-// answers reports whether a broker at the address knows itself.
-func answers(ctx context.Context, addr string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	c, err := kafkago.DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return false
-	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(2 * time.Second))
-	brokers, err := c.Brokers()
-	return err == nil && len(brokers) > 0
-}
-
-// Stop lets the broker end in order, and ends it if it does not.
-func (b *Broker) Stop() error { return b.end(syscall.SIGTERM) }
-
-// Kill ends the broker as a crash would.
-func (b *Broker) Kill() error { return b.end(syscall.SIGKILL) }
-
-func (b *Broker) end(how os.Signal) error {
-	if err := b.cmd.Process.Signal(how); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("stop Kafka: %w", err)
-	}
-	select {
-	case <-b.done:
-	case <-time.After(stopLimit):
-		if err := b.cmd.Process.Kill(); err != nil {
-			return fmt.Errorf("stop Kafka: %w", err)
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := c.SetDeadline(deadline); err != nil {
+			return err
 		}
-		<-b.done
 	}
-	return nil
+	brokers, err := c.Brokers()
+	if err == nil && len(brokers) == 0 {
+		err = errors.New("it knows no brokers")
+	}
+	return err
 }
 
-func (b *Broker) lastWords() string {
-	const most = 4 << 10
-	out, err := os.ReadFile(b.path("output"))
-	if err != nil {
-		return err.Error()
+// artifacts are what a version of Kafka consists of, and where its log goes.
+func artifacts(version string) []brokertest.Artifact {
+	kafka := brokertest.Artifact{Group: "org.apache.kafka", Name: "kafka_2.13", Version: version}
+	if major(version) >= 4 {
+		return []brokertest.Artifact{kafka,
+			{Group: "org.apache.logging.log4j", Name: "log4j-core", Version: "2.24.3"},
+			{Group: "org.apache.logging.log4j", Name: "log4j-slf4j-impl", Version: "2.24.3"}}
 	}
-	return string(out[max(0, len(out)-most):])
+	return []brokertest.Artifact{kafka,
+		{Group: "ch.qos.reload4j", Name: "reload4j", Version: "1.2.25"},
+		{Group: "org.slf4j", Name: "slf4j-reload4j", Version: "1.7.36"}}
 }
 
-// jars gives the directory of a version's jars, and fetches them if they are
-// not there.
-func jars(ctx context.Context, version string, progress func(string, ...any)) (string, error) {
-	if _, err := exec.LookPath("java"); err != nil {
-		return "", fmt.Errorf("%w: java", ErrMissing)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	dir := filepath.Join(cache, "weir", "kafka", version)
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	if _, err := exec.LookPath("mvn"); err != nil {
-		return "", fmt.Errorf("%w: mvn", ErrMissing)
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	work, err := os.MkdirTemp(filepath.Dir(dir), "fetch-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(work)
-	progress("fetching Kafka %s from Maven artifacts", version)
-	var pom bytes.Buffer
-	if err := project.Execute(&pom, map[string]any{"Version": version, "Log4j2": major(version) >= 4}); err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(filepath.Join(work, "pom.xml"), pom.Bytes(), 0o600); err != nil {
-		return "", err
-	}
-	mvn := exec.CommandContext(ctx, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib")
-	mvn.Dir = work
-	if out, err := mvn.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("mvn: %w\n%s", err, out)
-	}
-	return dir, os.Rename(filepath.Join(work, "lib"), dir) // whole, or not at all
-}
+// EndWithParent has the system end a process, yet to be started, when this one
+// ends.
+func EndWithParent(cmd *exec.Cmd) { brokertest.EndWithParent(cmd) }
 
 func major(version string) int {
 	n, _ := strconv.Atoi(strings.SplitN(version, ".", 2)[0])
 	return n
 }
-
-// freePorts finds ports that nobody listens on now.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	var held []io.Closer
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		held = append(held, l)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
-
-var project = template.Must(template.New("pom.xml").Parse(`<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>weir.test</groupId><artifactId>broker</artifactId><version>1</version><packaging>pom</packaging>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{{.Version}}</version></dependency>
-{{- if .Log4j2}}
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.24.3</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
-{{- else}}
-    <dependency><groupId>ch.qos.reload4j</groupId><artifactId>reload4j</artifactId><version>1.2.25</version></dependency>
-    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-reload4j</artifactId><version>1.7.36</version></dependency>
-{{- end}}
-  </dependencies>
-</project>
-`))
 
 // Topics are made by looking for them, as they are in many clusters: a reader
 // must not. The cleaner is as eager as it can be.
