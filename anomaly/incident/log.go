@@ -100,6 +100,8 @@ func (l *Log) history(ref Ref) (*history, error) {
 // first. It tries until it knows which, or the context ends.
 //
 // A batch's number is the one after the last; ID, Format and Open are filled in.
+// What it holds belongs to the log and its readers from then on, and changes no
+// more.
 // An error that wraps store.ErrSync must end the process. After any other one
 // the owner must begin anew with Open: whether the batch is stored is not known.
 func (l *Log) Append(ctx context.Context, b *Batch) (stored *Batch, mine bool, err error) {

@@ -108,7 +108,7 @@ func (r *rooms) watching(live query.Live, node *ingest.Node, external string) (*
 
 // collectors give what is done to Prometheus.
 func (w *watching) collectors() []prometheus.Collector {
-	out := []prometheus.Collector{w.watcher.Collector(), w.log.Collector()}
+	out := []prometheus.Collector{w.watcher.Collector(), w.log.Collector(), w.silences.Collector()}
 	if w.notifier != nil {
 		out = append(out, w.notifier.Collector())
 	}
