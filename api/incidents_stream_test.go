@@ -163,6 +163,7 @@ func TestIncidentStreamRefuses(t *testing.T) {
 // flushed.
 type recorder struct {
 	header  http.Header
+	takes   func() // called before each write, if set
 	mu      sync.Mutex
 	body    strings.Builder
 	flushed int
@@ -172,6 +173,9 @@ func (r *recorder) Header() http.Header { return r.header }
 func (r *recorder) WriteHeader(int)     {}
 
 func (r *recorder) Write(data []byte) (int, error) {
+	if r.takes != nil {
+		r.takes()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.body.Write(data)
@@ -217,4 +221,34 @@ func TestHeartbeat(t *testing.T) {
 		leave()
 		<-left
 	})
+}
+
+// TestSlowListener takes nothing while more changes than are kept for it. It is
+// told why it is cut off.
+func TestSlowListener(t *testing.T) {
+	w := newWatch(t, new(storetest.Memory))
+	server, err := api.New(api.Options{Incidents: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	client := &recorder{header: http.Header{}, takes: func() {
+		once.Do(func() { close(waits) })
+		<-release
+	}}
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		server.Handler().ServeHTTP(client, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/incidents/stream", nil))
+	}()
+	<-waits
+	for range 1100 {
+		w.append(slower, states{0: weir.Firing})
+	}
+	close(release)
+	<-left
+	if got := client.body.String(); got != "retry: 2000\n\nevent: end\ndata: "+incident.ErrSlow.Error()+"\n\n" {
+		t.Errorf("got %q", got)
+	}
 }
