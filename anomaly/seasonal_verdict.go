@@ -94,11 +94,13 @@ func (d *Seasonal) judge(p Point) *verdict {
 	v.long = d.long + (v.apart-d.long)/min(longSmoothing, n)
 	v.raw = d.raw + (v.rawApart-d.raw)/min(longSmoothing, n)
 	v.sizes = [surprises]float64{
-		byChange: math.Abs(apart(v.value-d.previous, d.change, d.level)),
-		byPoint:  math.Abs(v.apart),
-		byShort:  math.Abs(v.short),
-		byLong:   math.Abs(v.long),
-		byRaw:    math.Abs(v.raw),
+		byPoint: math.Abs(v.apart),
+		byShort: math.Abs(v.short),
+		byLong:  math.Abs(v.long),
+		byRaw:   math.Abs(v.raw),
+	}
+	if p.Step <= d.last+1 { // what has changed over a gap, the season may have
+		v.sizes[byChange] = math.Abs(apart(v.value-d.previous, d.change, d.level))
 	}
 	v.scores[byPoint] = d.surprises[byPoint].of(v.sizes[byPoint])
 	if d.seen >= int64(d.config.Warmup/4) {

@@ -60,20 +60,38 @@ func (r *runner) causes(ctx context.Context, rec *incident.Record, f frozen, win
 		if err != nil {
 			return nil, err
 		}
-		was := make(map[string]float64)
-		for _, start := range before {
-			one, err := r.parts(ctx, f, dimension.Name, where, start, part)
-			if err != nil {
-				return nil, err
-			}
-			for v, x := range one {
-				was[v] += x / float64(len(before))
-			}
+		was, err := r.usual(ctx, f, dimension.Name, where, before, part)
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, shares(dimension.Name, is, was)...)
 	}
 	slices.SortStableFunc(out, func(a, b weir.Cause) int { return cmp.Compare(b.Share, a.Share) })
 	return slices.Clip(out[:min(len(out), causesTold)]), nil
+}
+
+// usual gives what each value of a dimension brought to the windows before, by
+// the median: one of them may have been a trouble of its own.
+func (r *runner) usual(ctx context.Context, f frozen, dimension string, where query.Where, before []int64, p *part) (map[string]float64, error) {
+	all := make(map[string][]float64)
+	for _, start := range before {
+		one, err := r.parts(ctx, f, dimension, where, start, p)
+		if err != nil {
+			return nil, err
+		}
+		for v, x := range one {
+			all[v] = append(all[v], x)
+		}
+	}
+	out := make(map[string]float64, len(all))
+	for v, xs := range all {
+		for len(xs) < len(before) {
+			xs = append(xs, 0)
+		}
+		slices.Sort(xs)
+		out[v] = (xs[(len(xs)-1)/2] + xs[len(xs)/2]) / 2
+	}
+	return out, nil
 }
 
 // shares says which part of the difference each value carries, of those that
