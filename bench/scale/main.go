@@ -3,7 +3,7 @@
 // takes them to replace one of them, and what reading a topic costs beside
 // reading a file of the very same events.
 //
-//	go run ./bench/scale [-events 4000000] [-partitions 12] [-version 4.1.1] [-codec lz4] [-session 10s] [-only file,share,leave]
+//	go run ./bench/scale [-events 4000000] [-partitions 12] [-version 4.1.1] [-codec lz4] [-session 10s] [-only file,share,leave,catalog]
 //
 // The nodes are the program as users have it, each in a process of its own with
 // GOMAXPROCS=1, over a directory that they share and a real broker on this
@@ -60,9 +60,9 @@ func run(ctx context.Context) (err error) {
 	flag.DurationVar(&b.session, "session", 10*time.Second, "session of the group")
 	flag.IntVar(&b.runs, "runs", 3, "counted runs of file and topic")
 	version := flag.String("version", "4.1.1", "version of the broker")
-	only := flag.String("only", "file,share,leave", "what to measure")
+	only := flag.String("only", "file,share,leave,catalog", "what to measure")
 	flag.Parse()
-	steps := map[string]func(context.Context) error{"file": b.besideFile, "share": b.share, "leave": b.leave}
+	steps := map[string]func(context.Context) error{"file": b.besideFile, "share": b.share, "leave": b.leave, "catalog": b.catalog}
 	wanted := strings.Split(*only, ",")
 	for _, name := range wanted {
 		if steps[name] == nil {
@@ -83,7 +83,7 @@ func run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, broker.Stop()) }()
 	b.brokers = broker.Addr
-	for _, name := range []string{"file", "share", "leave"} {
+	for _, name := range []string{"file", "share", "leave", "catalog"} {
 		if !slices.Contains(wanted, name) {
 			continue
 		}
