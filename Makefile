@@ -49,6 +49,9 @@ bench: ## measure ingest: events a second, from a file to segments
 bench-kafka: ## measure fetching: messages a CPU-second, beside other clients
 	$(GO) run ./bench/kafka
 
+bench-scale: ## measure nodes that share a topic: balance, speed, takeover; a topic beside a file
+	$(GO) run ./bench/scale
+
 bench-sketch: ## measure the sketches beside the libraries: time, bytes, spread
 	cd bench/sketch && $(GO) test -run '^$$' -bench 'Distinct|Quantile|Heavy|Series' -cpu 1 -benchtime 100ms -count 6 . | $(GO) tool benchstat -col /lib -
 	cd bench/sketch && $(GO) test -run '^$$' -bench Memory -cpu 1 -benchtime 1x .
@@ -63,5 +66,5 @@ calibrate-detect: ## count false and missed alarms of the one-pass detectors on 
 accuracy: ## print how far each sketch is off, and how often its intervals hold the truth
 	$(GO) run ./bench/accuracy
 
-.PHONY: help demo build test check test-kafka test-pulsar test-s3 test-alertmanager chaos check-deploy bench bench-kafka bench-sketch bench-detect calibrate-detect accuracy
+.PHONY: help demo build test check test-kafka test-pulsar test-s3 test-alertmanager chaos check-deploy bench bench-kafka bench-scale bench-sketch bench-detect calibrate-detect accuracy
 .DEFAULT_GOAL := help
