@@ -47,6 +47,7 @@ type endpoint struct {
 	waiting queue           // guarded by mu
 	putting map[key]int     // being stored by Notify, which adds them; guarded by mu
 	adopt   map[string]bool // incidents of which another node may have left messages; guarded by mu
+	scans   int             // that have begun; guarded by mu
 
 	// Of the goroutine of run alone.
 	scanned   time.Time // the last look at the store
@@ -139,6 +140,7 @@ func (e *endpoint) scan(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	adopted := maps.Clone(e.adopt)
+	e.scans++
 	e.mu.Unlock()
 	l, err := e.list(ctx)
 	if err != nil {
@@ -152,6 +154,7 @@ func (e *endpoint) scan(ctx context.Context) error {
 		h := l.histories[k]
 		known := e.waiting.find(k)
 		switch {
+		case known != nil && known.added == e.scans: // what was listed may be older
 		case h != nil && h.done:
 			e.waiting.remove(k)
 		case known != nil:
@@ -162,7 +165,7 @@ func (e *endpoint) scan(ctx context.Context) error {
 		case e.putting[k] > 0:
 		default:
 			due := k.recorded
-			found := &entry{key: k}
+			found := &entry{key: k, added: e.scans}
 			if h != nil {
 				due = h.next
 				found.n, found.tries, found.due = h.last(), h.tries, h.next

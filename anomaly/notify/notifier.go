@@ -159,6 +159,7 @@ func (e *endpoint) take(ctx context.Context, k key, data []byte) error {
 			// left undone is not to be overtaken.
 			e.adopt[k.incident] = true
 		}
+		w.added = e.scans
 		e.waiting.add(w)
 		e.stir()
 	}
@@ -213,7 +214,7 @@ func (n *Notifier) Redeliver(ctx context.Context, id, webhook string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waiting.remove(k)
-	e.waiting.add(&entry{key: k, n: a.n})
+	e.waiting.add(&entry{key: k, n: a.n, added: e.scans})
 	e.stir()
 	return nil
 }

@@ -13,6 +13,7 @@ type entry struct {
 	tries int       // requests made since its schedule began
 	due   time.Time // not before
 	held  bool      // it failed as all would have; due at once when the endpoint answers again
+	added int       // the number of the last scan that had begun when it was added
 }
 
 // queue holds what waits for an endpoint. The messages of one incident go in the
