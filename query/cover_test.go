@@ -180,6 +180,35 @@ func TestOwnerAheadOfAStoreThatIsAway(t *testing.T) {
 	}
 }
 
+// An owner elsewhere that has stored what it had and is gone is missed in no
+// answer: what is known of the store is looked at again, since a node does not
+// answer, or since less is there than was shown before.
+func TestOwnerGone(t *testing.T) {
+	for name, silent := range map[string]error{"and does not answer": errors.New("node b is gone"), "and is not asked": nil} {
+		t.Run(name, func(t *testing.T) {
+			events := hourly(10)
+			w := newWorld(t, testStream())
+			w.put(t, w.meta("p", 0, events[:4]), events[:4])
+			w.refresh(t)
+			w.live.add(w.stream, "p", 4, events[4:])
+			e := w.engine(Options{MaxAge: time.Hour})
+			r, err := Parse(Text{Stream: "flights", Select: "count"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 3 {
+				if a, err := e.Query(context.Background(), r); err != nil || count(a) != 10 {
+					t.Fatalf("question %d: answer %+v, %v; want 10 events", i, a, err)
+				}
+				if i == 0 { // this process is told of nothing
+					w.put(t, w.meta("p", 4, events[4:]), events[4:])
+					w.live.owned, w.live.err = nil, silent
+				}
+			}
+		})
+	}
+}
+
 // Others store without telling: what is known of the store gets old.
 func TestStoredByOthers(t *testing.T) {
 	events := hourly(10)
