@@ -243,8 +243,8 @@ func TestSlowListener(t *testing.T) {
 		server.Handler().ServeHTTP(client, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/incidents/stream", nil))
 	}()
 	<-waits
-	for range 1100 {
-		w.append(slower, states{0: weir.Firing})
+	for n := range int64(1100) {
+		w.appendAt(slower, n, states{0: weir.Firing})
 	}
 	close(release)
 	<-left

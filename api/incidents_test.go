@@ -40,6 +40,12 @@ func (w *watch) append(ref incident.Ref, states map[int64]weir.IncidentState) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.appendAt(ref, n, states)
+}
+
+// appendAt stores a window whose number is known to be the next.
+func (w *watch) appendAt(ref incident.Ref, n int64, states map[int64]weir.IncidentState) {
+	w.t.Helper()
 	end := midnight.Add(time.Duration(n+1) * time.Minute)
 	b := &incident.Batch{
 		N: n, Stream: ref.Stream, Detector: ref.Detector, Definition: "d1", From: end.Add(-time.Minute), To: end,
