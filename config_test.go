@@ -117,6 +117,20 @@ func TestREADME(t *testing.T) {
 		t.Errorf("%d measures, want 3", got)
 	}
 
+	// So do its detectors and webhooks, together with it.
+	all := block
+	for range 2 {
+		_, rest, _ = strings.Cut(rest, "```yaml\n")
+		more, _, _ := strings.Cut(rest, "```")
+		all += more
+	}
+	if c, err = Parse("README.md", []byte(all)); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Detectors) != 3 || len(c.Webhooks) != 4 {
+		t.Errorf("%d detectors and %d webhooks, want 3 and 4", len(c.Detectors), len(c.Webhooks))
+	}
+
 	// And what it says of mistakes is what is said.
 	bad := strings.NewReplacer("window: 10s", "window: 10", "{quantile:", "{quantil:").Replace(block)
 	_, err = Parse("weir.yaml", []byte(bad))
