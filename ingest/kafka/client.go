@@ -322,5 +322,8 @@ func (c *client) offsetAt(ctx context.Context, broker int32, topic string, parti
 		out = offset
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return 0, err // and out may be written yet
+	}
+	return out, nil
 }

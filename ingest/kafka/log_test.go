@@ -719,6 +719,40 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// What a broker says when nobody listens any more is not looked at: the race
+// detector would tell. Nothing that the caller does leads to the answer, or the
+// detector would take it for synchronization.
+func TestAnswersThatComeTooLate(t *testing.T) {
+	w := newFakeWorld(t)
+	topic := w.topic(1)
+	f := w.fetcher(topic)
+	lay, err := f.layout(w.context(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, ask := range map[kmsg.Key]func(ctx context.Context) error{
+		kmsg.ListOffsets: func(ctx context.Context) error {
+			_, err := f.client.bounds(ctx, lay.leaders[0], topic, 0)
+			return err
+		},
+		kmsg.Metadata: func(ctx context.Context) error {
+			_, err := f.client.metadata(ctx, topic)
+			return err
+		},
+	} {
+		w.fake.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.fake.SleepControl(func() { time.Sleep(300 * time.Millisecond) })
+			return nil, nil, false
+		})
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(100*time.Millisecond, cancel) // a deadline would end the connection, too
+		if err := ask(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v: %v", key.Name(), err)
+		}
+		time.Sleep(400 * time.Millisecond) // the answer comes
+	}
+}
+
 func TestAuthentication(t *testing.T) {
 	for mechanism, theirs := range map[string]string{Plain: "PLAIN", SCRAMSHA256: "SCRAM-SHA-256", SCRAMSHA512: "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
