@@ -100,7 +100,8 @@ func (w *Writer) Takeover(ctx context.Context) (Position, error) {
 // behind what is then stored there: the draft, or what another owner put first.
 //
 // It reports kept if the chain goes on exactly where the draft ends, in the same
-// log with the same shift. What was read beyond the draft can then be kept;
+// log with the same shift, and behind the same place of it where the tail names
+// one. What was read beyond the draft can then be kept;
 // otherwise everything in memory must be dropped, and the log be read from the
 // returned position. A draft that is not at the writer's position is refused.
 //
@@ -149,7 +150,7 @@ func (w *Writer) append(ctx context.Context, meta *SegmentMeta, data []byte) (Po
 	}
 	m := &stored.Meta
 	w.position = Position{Next: m.To, Log: m.Log, Shift: m.Shift, Tail: m.Tail, Watermark: m.Watermark}
-	kept := m.To == meta.To && m.Log == meta.Log && m.Shift == meta.Shift
+	kept := m.To == meta.To && m.Log == meta.Log && m.Shift == meta.Shift && bytes.Equal(m.Tail, meta.Tail)
 	if m.ID != meta.ID {
 		w.log.Info("another owner's segment is stored", "segment", name, "to", m.To, "kept", kept, "writer", m.Writer)
 	}

@@ -46,6 +46,22 @@ func TestAppendGoesOnWhereTheChainEnds(t *testing.T) {
 	b.mustCount(t, "log", 15)
 }
 
+// Two owners may count different events up to the same offset, where offsets are
+// counted and events were dropped meanwhile: the tail tells.
+func TestOtherTailIsNotKept(t *testing.T) {
+	bucket := new(storetest.Memory)
+	first, second := newNode(bucket, "0", "a"), newNode(bucket, "0", "b")
+	first.takeover(t)
+	at := second.takeover(t)
+	want, _ := first.append(t, "log", 10)
+	draft := draftOf(at, "log", 10)
+	draft.Meta.Tail = []byte("another place")
+	got, kept, err := second.writer.Append(context.Background(), draft)
+	if err != nil || kept || !got.Equal(want) {
+		t.Errorf("at %+v, kept %v, %v; want %+v", got, kept, err, want)
+	}
+}
+
 // Protocol test 1: a put whose outcome is unknown, and which arrives when it
 // was already taken for lost.
 func TestUnknownPuts(t *testing.T) {
