@@ -27,6 +27,7 @@ test-kafka: ## test against Apache Kafka 4.1 and 3.9, from Maven artifacts
 
 test-pulsar: ## test against Apache Pulsar 4.0, from Maven artifacts
 	$(GO) run ./ingest/pulsar/withpulsar $(GO) test -count 1 ./ingest/pulsar/...
+	$(GO) run ./ingest/pulsar/withpulsar $(GO) test -count 1 -run Pulsar ./cmd/weir
 
 test-s3: ## test against a real S3 server, Versity's gateway, beside the one in the process
 	$(GO) run ./store/storetest/withs3 $(GO) test -count 1 ./store/objects
