@@ -67,7 +67,7 @@ func newWorld(ctx context.Context, t *testing.T, r *run, round int) *world {
 		w.brokers = r.broker.broker.Addr
 		w.createTopic()
 	} else {
-		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, w.topic))
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, w.topic), kfake.GroupMinSessionTimeout(time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,6 +111,9 @@ func (w *world) close() {
 		out, err := os.ReadFile(n.output())
 		if err != nil {
 			continue // it was not started
+		}
+		if i := bytes.Index(out, []byte("WARNING: DATA RACE")); i >= 0 {
+			w.t.Errorf("node %d:\n%s", n.name, out[i:min(i+4000, len(out))])
 		}
 		f.races += bytes.Count(out, []byte("another writer was first"))
 		if keep := os.Getenv("WEIR_KEEP"); keep != "" {
