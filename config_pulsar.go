@@ -30,8 +30,9 @@ type PulsarConfig struct {
 
 	// The subscription that shares the partitions, and that tools for backlogs
 	// look at: progress is acknowledged to it once it is stored, all but one
-	// entry. It is of the type Failover, and Weir's alone. No two streams can
-	// have the same one on a topic. Default weir-STREAM.
+	// entry. It is of the type Failover, and Weir's alone; a broker whose
+	// activeConsumerFailoverDelayTimeMillis is 0 does not tell who is to read.
+	// No two streams can have the same one on a topic. Default weir-STREAM.
 	Subscription string `yaml:"subscription"`
 
 	// The environment variable that holds a token (JWT) that says who we are.

@@ -5,7 +5,7 @@
 //	push ──→ journal ──┐
 //	stdin ─→ journal ──┼─→ Log ─→ worker ─┬─ decode ─→ shard ─→ piece ─┬─→ segment [from, to)
 //	file ──────────────┤                  └─ asks ←── live cells ──────┘
-//	Source (Kafka) ────┘
+//	Source (Kafka, …) ─┘
 //
 // # Guarantee
 //

@@ -47,7 +47,10 @@
 // Failover; the broker makes one of its consumers the active one, which reads the
 // partition, with a reader, from where the chain ends. That consumer receives
 // nothing. The names of segments decide what counts, so it does no harm if two
-// believe to be active for a while, or a broker does not say who is.
+// believe to be active for a while. Brokers say who is active a moment after a
+// consumer came (activeConsumerFailoverDelayTimeMillis, 1 s unless configured
+// otherwise). One that says so at once, at 0, is not heard by the client, and
+// nobody reads the partition.
 //
 // What segments have counted is acknowledged to the subscription, so that tools
 // see progress and Pulsar keeps what is not yet counted: all but the entry of the
@@ -68,6 +71,7 @@
 //
 //	a reader's queue   1,000 messages, and the batches they came in
 //	handed out         1 MiB of messages at a time, unless one is larger, three at a time
+//	progress           10,000 ends of batches between two segments; over it, the newest takes the last one's place
 //	chunks             of one message
 //
 // A worker over its memory asks for nothing; its partition's queue fills, and the
