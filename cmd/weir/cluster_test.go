@@ -271,6 +271,7 @@ func TestAdvertise(t *testing.T) {
 			at := time.Now().Truncate(time.Second)
 			// The nodes share, by what the one says that the other can reach.
 			c.eventually("the nodes share the partitions", func() bool { return shared(other.cluster(), 2) })
+			time.Sleep(2 * time.Second) // a second after it began, a partition is stored for the first time
 			c.produce(400, at)
 			c.eventually("all is read", func() bool {
 				a, err := other.ask(time.Time{}, time.Time{})
