@@ -81,7 +81,7 @@ func (d *Seasonal) learnLevel(v *verdict) {
 	if n >= unclipped {
 		d.bearing.learn(v.place.season, move, bearingMemory*float64(d.config.Warmup))
 	}
-	d.level += rate * move
+	d.level += rate * (move - v.season)
 	if !v.point.Holiday {
 		d.seasons.learn(v.place, v.value-d.level, within(math.Abs(v.residual), clipScatter*max(d.noise, leastScatter*d.scatter)))
 	}

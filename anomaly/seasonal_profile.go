@@ -10,7 +10,7 @@ const (
 	profileRate  = 0.1  // of the newest point in a season's profile, at least
 	scatterRate  = 0.05 // and in its scatter
 	scatterReach = 3    // phases on either side that learn a scatter together
-	seasonTrust  = 2    // visits a profile is trusted half after
+	seasonTrust  = 1    // visits a profile is trusted half after
 	scatterTrust = 1
 )
 

@@ -17,7 +17,7 @@ const (
 )
 
 // What follows was chosen on one half of the development series of a public
-// benchmark and confirmed on the other; none of it matters much. Memories are
+// benchmark and compared on the other; none of it matters much. Memories are
 // in warm-ups, smoothing in points.
 const (
 	levelMemory    = 1.5
@@ -44,12 +44,12 @@ const (
 	// sum was calibrated by, and a deviation has to be so much stranger to count
 	// by itself, a point's own most of all.
 	alarmRuns = 0.8
-	alone     = 0.8
+	alone     = 0.6
 	lonePoint = 1.2
 
 	// Likewise, beyond the default threshold alarms get rarer with the score by
 	// half as much as the Pareto tails have it.
-	beyond = 0.5
+	beyond = 0.52
 )
 
 // verdict is all that is worked out about a point, for Score and for Learn.
