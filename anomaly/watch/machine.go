@@ -110,9 +110,20 @@ func (m *machine) decide(c changes) []incident.Record {
 		changed[id] = &r
 		return &r
 	}
+	places := make(map[string]map[string]int) // by ID, where each series is in All: there may be a great many
+	place := func(r *incident.Record, s *series) (at int, known bool) {
+		if places[r.ID] == nil {
+			places[r.ID] = make(map[string]int, len(r.All))
+			for i := range r.All {
+				places[r.ID][m.keyOf(r.All[i].By)] = i
+			}
+		}
+		at, known = places[r.ID][s.key()]
+		return at, known
+	}
 	for _, s := range c.recovers {
 		if r := take(s.incident); r != nil {
-			if i := slices.IndexFunc(r.All, func(x weir.IncidentSeries) bool { return m.is(x, s) }); i >= 0 {
+			if i, known := place(r, s); known {
 				if s.bad > 0 { // or the definition has changed since, and calls nothing strange
 					m.describe(&r.All[i], s)
 				}
@@ -125,15 +136,15 @@ func (m *machine) decide(c changes) []incident.Record {
 		if r == nil {
 			r = &incident.Record{Incident: weir.Incident{ID: weir.IncidentID(m.def.config.Name, m.number),
 				Detector: m.def.config.Name, Stream: m.def.stream.Name, Value: m.def.config.Value, State: weir.Firing, Opened: to,
-				Overflow: len(m.open) >= m.def.config.MaxIncidents}}
+				Overflow: m.full()}}
 			changed[r.ID] = r
 		}
 		for _, s := range c.breaks {
 			x := weir.IncidentSeries{By: m.labels(s), State: weir.Firing}
 			m.describe(&x, s)
-			if i := slices.IndexFunc(r.All, func(old weir.IncidentSeries) bool { return m.is(old, s) }); i >= 0 {
+			if i, known := place(r, s); known {
 				r.All[i] = x // again
-			} else {
+			} else { // no series breaks twice in a window, so its place is not looked for again
 				r.All = append(r.All, x)
 			}
 		}
@@ -158,13 +169,26 @@ func (m *machine) decide(c changes) []incident.Record {
 	return out
 }
 
+// full reports that as many incidents are open as may be, but for the one that
+// stands for all further ones.
+func (m *machine) full() bool {
+	ordinary := 0
+	for _, r := range m.open {
+		if !r.Overflow {
+			ordinary++
+		}
+	}
+	return ordinary >= m.def.config.MaxIncidents
+}
+
 // home is the ID of the incident that series which break in a window join, or
 // "" if they open one: a young one, or the one that stands for all above the
-// bound.
+// bound. Of that one there is never a second, nor are two of the same age.
 func (m *machine) home(window time.Time) string {
 	var youngest *incident.Record
+	full := m.full()
 	for _, r := range m.open {
-		if r.Overflow && len(m.open) > m.def.config.MaxIncidents {
+		if r.Overflow && full {
 			return r.ID
 		}
 		if window.Before(r.Opened.Add(time.Duration(m.young()*m.def.width))) && (youngest == nil || r.Opened.After(youngest.Opened)) {
@@ -279,8 +303,6 @@ func (m *machine) keyOf(labels map[string]string) string {
 	}
 	return key(by)
 }
-
-func (m *machine) is(x weir.IncidentSeries, s *series) bool { return m.keyOf(x.By) == s.key() }
 
 // strangest returns the n series with the highest scores, those that still show
 // it before the others.

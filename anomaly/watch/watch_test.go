@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/anomaly/incident"
 )
 
 func steady(events int64) traffic {
@@ -237,5 +238,74 @@ func TestOldIncidentsAreNotTold(t *testing.T) {
 	batches, err := watcher.streams[0].runners[0].keeper.log.Batches(t.Context(), watcher.streams[0].runners[0].keeper.ref(watcher.streams[0].runners[0].def), -1)
 	if err != nil || len(batches) != 3 || batches[0].Records[0].Muted == "" {
 		t.Errorf("%d batches, %v", len(batches), err)
+	}
+}
+
+// What is above the bound has one incident, also once another is over: two would
+// leave it to chance which one a series joins.
+func TestOverflowIsOne(t *testing.T) {
+	w := newWorld(t)
+	d := w.detector(weir.DetectorConfig{Name: "each", By: []string{"service", "region"}, Threshold: &weir.ThresholdConfig{Above: limit(150)}, MaxIncidents: 2})
+	watcher := w.watcher(d)
+	breaks := map[string][2]int64{"apieu": {10, 35}, "apius": {20, 100}, "autheu": {30, 100}, "authus": {50, 100}, "webeu": {60, 100}, "webus": {70, 100}}
+	for range 80 {
+		w.write(1, func(m int64, service, region string) (int64, int64) {
+			if at := breaks[service+region]; m >= at[0] && m < at[1] {
+				return 200, 0
+			}
+			return 100, 0
+		})
+		w.look(watcher)
+		overflow := 0
+		for _, r := range watcher.streams[0].runners[0].machine.open {
+			if r.Overflow {
+				overflow++
+			}
+		}
+		if overflow > 1 {
+			t.Fatalf("minute %d: %d incidents stand for what is above the bound", w.next, overflow)
+		}
+	}
+	last := map[string]weir.Incident{}
+	for _, i := range w.told {
+		last[i.ID] = i
+	}
+	// apieu is over when authus breaks, which is within the bound then.
+	if len(last) != 4 || last["each.0"].State != weir.Resolved || last["each.4"].Overflow || last["each.2"].Members != 3 || !last["each.2"].Overflow {
+		t.Errorf("%+v", w.story())
+	}
+}
+
+// An outage of all series takes time that grows with their number, not with its
+// square.
+func TestManySeriesBreakAndRecoverInTime(t *testing.T) {
+	config := newWorld(t).detector(weir.DetectorConfig{Name: "each", By: []string{"service"}, Threshold: &weir.ThresholdConfig{Above: limit(150)}})
+	d, _, err := define(config, web())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spent := func(n int) time.Duration {
+		m := newMachine(d, begin.UnixNano())
+		var c changes
+		for i := range n {
+			s := &series{by: []string{fmt.Sprintf("s%06d", i)}, incident: "each.0"}
+			m.series[s.key()] = s
+			c.recovers = append(c.recovers, s)
+		}
+		all := make([]weir.IncidentSeries, n)
+		for i, s := range c.recovers {
+			all[i] = weir.IncidentSeries{By: m.labels(s), State: weir.Firing}
+		}
+		m.open["each.0"] = &incident.Record{Incident: weir.Incident{ID: "each.0", State: weir.Firing}, All: all}
+		began := time.Now()
+		if got := m.decide(c); len(got) != 1 || got[0].State != weir.Resolved {
+			t.Fatalf("%d records", len(got))
+		}
+		return time.Since(began)
+	}
+	few, many := spent(2_000), spent(32_000)
+	t.Logf("2,000 series: %v; 32,000: %v", few, many)
+	if many > 60*few+2*time.Second { // 16 times, if it is linear; 256 if it is not
+		t.Errorf("32,000 series take %v, and 2,000 take %v", many, few)
 	}
 }
