@@ -28,7 +28,7 @@ import "math"
 // wants a stronger reason to speak again.
 //
 // A period takes nine bytes a phase, or for those longer than 2,048 steps as much
-// as 2,048 phases; all else is 7 KiB. A point takes less than a microsecond and
+// as 2,048 phases; all else is 7 KiB. A point takes about a microsecond and
 // allocates nothing.
 //
 // Weakness: the residual is compared with what was seen, so an anomaly that is
