@@ -300,9 +300,12 @@ func (e *endpoint) settle(w *entry, o *outcome, a *attemptName) {
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if a.what != whatRetry {
+	known := e.waiting.find(w.key)
+	switch {
+	case known == nil || known.n != w.n: // it was asked for again meanwhile
+	case a.what != whatRetry:
 		e.waiting.remove(w.key)
-	} else if known := e.waiting.find(w.key); known != nil {
+	default:
 		known.n, known.tries, known.due, known.held = a.n, w.tries+1, a.next, o.endpointFailed()
 		e.waiting.moved(w.key)
 	}

@@ -31,13 +31,18 @@ type history struct {
 	done     bool
 	what     what
 	next     time.Time // if it has to be tried again
+	again    int       // the number of the last wish to send it again; 0 if there is none
 }
 
+// add takes the attempts in the order of their names.
 func (h *history) add(a attemptName) {
 	h.attempts = append(h.attempts, a)
+	if a.n == h.again && a.what != whatAgain {
+		return // it was under way when it was asked for again
+	}
 	switch a.what {
 	case whatAgain:
-		h.tries, h.done, h.next = 0, false, time.Time{}
+		h.tries, h.done, h.next, h.again = 0, false, time.Time{}, a.n
 	case whatRetry:
 		h.tries++
 		if !h.done {

@@ -471,6 +471,34 @@ func TestGrace(t *testing.T) {
 	}
 }
 
+// A message that is asked for again while it is under way is sent once more, and
+// one that is not at once.
+func TestRedeliver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newInternet(t)
+		r := net.receiver("ops.example", func(_ http.ResponseWriter, _ *http.Request, n int) {
+			if n == 1 {
+				time.Sleep(time.Second)
+			}
+		})
+		w := newWorld(t, nil, hook("ops", r.URL)).on(net)
+		w.notify(incident(1, 1, weir.Firing), "ops")
+		synctest.Wait()
+		for _, after := range []time.Duration{time.Minute, time.Hour} {
+			if err := w.Redeliver(t.Context(), "traffic.1-1", "ops"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(after)
+		}
+		if ids := r.ids(); !slices.Equal(ids, []string{"traffic.1-1", "traffic.1-1", "traffic.1-1"}) {
+			t.Errorf("received %v", ids)
+		}
+		if list := w.deliveries(weir.DeliveryFilter{State: weir.Delivered}); len(list) != 1 || len(list[0].Attempts) != 5 {
+			t.Errorf("the log says %+v", list)
+		}
+	})
+}
+
 // Of two nodes one delivers, and the other takes up what the first leaves.
 func TestTwoNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
