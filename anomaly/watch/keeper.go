@@ -26,7 +26,7 @@ type keeper struct {
 // kept is what is known of the past.
 type kept struct {
 	machine *machine // nil if there is no state of this definition
-	next    int64    // windows before it were judged
+	judged  int64    // windows that begin before it were judged
 }
 
 const statesKept = 2
@@ -58,7 +58,7 @@ func (k *keeper) states(ctx context.Context, d *definition) ([]int64, error) {
 
 // load reads the newest state that can be read.
 func (k *keeper) load(ctx context.Context, d *definition) (kept, error) {
-	out := kept{next: math.MinInt64}
+	out := kept{judged: math.MinInt64}
 	states, err := k.states(ctx, d)
 	if err != nil {
 		return out, err
@@ -71,9 +71,9 @@ func (k *keeper) load(ctx context.Context, d *definition) (kept, error) {
 		case err != nil:
 			return out, fmt.Errorf("read the state of detector %s: %w", d.config.Name, err)
 		}
-		m, next, err := decodeState(d, data)
+		m, judged, err := decodeState(d, data)
 		if err == nil {
-			return kept{machine: m, next: next}, nil
+			return kept{machine: m, judged: judged}, nil
 		}
 		k.logger.Warn("a saved state cannot be read; an older one, or the stored windows, will do", "name", stateName(d, states[i]), "error", err)
 	}

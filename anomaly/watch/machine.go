@@ -23,13 +23,15 @@ type machine struct {
 	series map[string]*series
 	open   map[string]*incident.Record // that are firing, by ID
 
-	left int64 // series that are not watched, for there are too many
+	silent int64 // windows that begin before it were judged, maybe by another definition, and raise nothing
+	left   int64 // series times windows that are not judged, for there are too many series
 
 	heard func(s *series, window int64, v verdict) // of each that is judged; or nil
 }
 
 func newMachine(d *definition, next int64) *machine {
-	return &machine{def: d, next: next, series: make(map[string]*series), open: make(map[string]*incident.Record)}
+	return &machine{def: d, next: next, silent: math.MinInt64,
+		series: make(map[string]*series), open: make(map[string]*incident.Record)}
 }
 
 // changes are what a window would change.

@@ -43,7 +43,9 @@ func TestStateIsACache(t *testing.T) {
 		}
 		if w.next == 600 {
 			for _, r := range through.streams[0].runners {
-				r.save(t.Context())
+				if err := r.save(t.Context()); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 	}
@@ -142,7 +144,9 @@ func TestChangedDefinition(t *testing.T) {
 		w.write(1, low)
 		w.look(first)
 	}
-	first.streams[0].runners[0].save(t.Context())
+	if err := first.streams[0].runners[0].save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	before := w.story()
 	if len(before) != 3 {
 		t.Fatalf("%q", before)

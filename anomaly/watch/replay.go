@@ -163,7 +163,7 @@ func Backtest(ctx context.Context, config *weir.DetectorConfig, catalog query.Ca
 			seen[s.key()] = true
 		}
 	}
-	r := &runner{def: d, catalog: catalog, now: time.Now, machine: m, silent: math.MinInt64, counts: newCounts(nil),
+	r := &runner{def: d, catalog: catalog, now: time.Now, machine: m, counts: newCounts(nil),
 		found: func(b *incident.Batch) {
 			if progress != nil {
 				progress(float64(b.To.UnixNano()-begin) / float64(end-begin))

@@ -27,11 +27,12 @@ type runner struct {
 	logger  *slog.Logger
 	now     func() time.Time
 	counts  *counts
+	turn    time.Duration // after which advance leaves the rest for later; 0: never
 
 	machine *machine
+	behind  bool              // there are closed windows left to be judged
 	past    []*incident.Batch // in order: what came of windows that are judged again
 	number  int64             // of the next batch, when the past was read
-	silent  int64             // windows that begin before it raise nothing
 	saved   time.Time         // when the state was
 	warned  bool              // that there are too many series
 }
@@ -46,7 +47,7 @@ func (r *runner) begin(ctx context.Context, snapshot *store.Snapshot) error {
 		return nil
 	}
 	m := newMachine(r.def, weir.WindowStart(oldest, r.def.width))
-	r.past, r.silent = nil, math.MinInt64
+	r.past = nil
 	if r.keeper != nil {
 		kept, err := r.keeper.load(ctx, r.def)
 		if err != nil {
@@ -55,7 +56,7 @@ func (r *runner) begin(ctx context.Context, snapshot *store.Snapshot) error {
 		if kept.machine != nil {
 			m = kept.machine
 		}
-		r.silent = kept.next
+		m.silent = kept.judged
 		batches, number, err := r.keeper.batches(ctx, r.def, m.number)
 		if err != nil {
 			return err
@@ -63,7 +64,7 @@ func (r *runner) begin(ctx context.Context, snapshot *store.Snapshot) error {
 		r.number = number
 		r.past = batches
 		for _, b := range batches {
-			r.silent = max(r.silent, b.To.UnixNano())
+			m.silent = max(m.silent, b.To.UnixNano())
 		}
 		if n := len(batches); n > 0 { // whoever stored it may have died before telling
 			if err := r.tellAll(ctx, batches[n-1]); err != nil {
@@ -97,10 +98,15 @@ func firstEvent(s *store.Snapshot, from int64) (first int64, any bool) {
 
 const (
 	mostWindows = 1024    // judged of one answer
-	mostPoints  = 200_000 // likewise
+	mostPoints  = 200_000 // likewise, by the series known before
+
+	// An answer of several windows has at most so many points, also where it has
+	// more series than were known: a machine that begins knows none.
+	mostAnswered = 10 * mostPoints
 )
 
-// advance judges all windows that end by the watermark.
+// advance judges the windows that end by the watermark: all, or as many as there
+// is time for in a turn.
 func (r *runner) advance(ctx context.Context, snapshot *store.Snapshot, watermark int64) error {
 	if r.machine == nil {
 		if err := r.begin(ctx, snapshot); err != nil || r.machine == nil {
@@ -109,17 +115,23 @@ func (r *runner) advance(ctx context.Context, snapshot *store.Snapshot, watermar
 	}
 	err := r.catchUp(ctx, snapshot, watermark)
 	if err != nil {
-		r.machine = nil
+		r.machine, r.behind = nil, false
 		return err
 	}
 	if r.keeper != nil && r.now().Sub(r.saved) >= saveEvery {
-		r.save(ctx)
+		return r.save(ctx)
 	}
 	return nil
 }
 
 func (r *runner) catchUp(ctx context.Context, snapshot *store.Snapshot, watermark int64) error {
+	r.behind = false
+	turn := r.now()
 	for m := r.machine; m.next+r.def.width <= watermark; {
+		if r.turn > 0 && r.now().Sub(turn) >= r.turn {
+			r.behind = true
+			return nil
+		}
 		if len(m.series) == 0 && len(m.open) == 0 { // nobody is missed
 			first, any := firstEvent(snapshot, m.next)
 			if !any {
@@ -135,14 +147,19 @@ func (r *runner) catchUp(ctx context.Context, snapshot *store.Snapshot, watermar
 		began := r.now()
 		view := freeze(r.catalog, snapshot, at)
 		readings, err := r.def.values(ctx, view, m.next, n, r.def.where)
+		for tooMuch := (*query.LimitError)(nil); n > 1 && errors.As(err, &tooMuch); { // there are more series than so far
+			n = (n + 1) / 2
+			readings, err = r.def.values(ctx, view, m.next, n, r.def.where)
+		}
 		if err != nil {
 			return err
 		}
 		for i := range n {
+			left := m.left
 			if err := r.window(ctx, readings, i, at, view); err != nil {
 				return err
 			}
-			r.counts.judged(r.def.config.Name, len(m.series), m.next)
+			r.counts.judged(r.def.config.Name, len(m.series), m.left-left, m.next)
 		}
 		r.counts.spent(r.def.config.Name, r.now().Sub(began))
 		if m.left > 0 && !r.warned {
@@ -165,7 +182,7 @@ func (r *runner) window(ctx context.Context, readings []reading, column int, at 
 		m.apply(r.past[0])
 		r.past = r.past[1:]
 	}
-	if from < r.silent {
+	if from < m.silent {
 		return nil
 	}
 	m.number = max(m.number, r.number) // the newest batches may have been damaged
@@ -284,15 +301,20 @@ func (r *runner) tellAll(ctx context.Context, b *incident.Batch) error {
 }
 
 // save keeps the state, which spares the next process the past. It is a cache,
-// so what fails is only logged.
-func (r *runner) save(ctx context.Context) {
+// so what fails is only logged, but for store.ErrSync, which must end the process.
+func (r *runner) save(ctx context.Context) error {
 	if r.machine == nil || r.keeper == nil {
-		return
+		return nil
 	}
 	r.saved = r.now()
-	if err := r.keeper.save(ctx, r.machine); err != nil && ctx.Err() == nil {
+	err := r.keeper.save(ctx, r.machine)
+	if errors.Is(err, store.ErrSync) {
+		return err
+	}
+	if err != nil && ctx.Err() == nil {
 		r.logger.Warn("the state of a detector is not saved; it will be built from stored windows", "detector", r.def.config.Name, "error", err)
 	}
+	return nil
 }
 
 const saveEvery = 5 * time.Minute

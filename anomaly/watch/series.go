@@ -29,8 +29,9 @@ type peak struct {
 	said   anomaly.Explanation
 }
 
-// absent is what is said where the absence of events is the anomaly. No chance
-// can be given for it, so the score is that of the highest severity there is.
+// absentScore is that of a window where the absence of events is the anomaly. No
+// chance can be given for it; a score as high is critical unless the
+// configuration wants more.
 const absentScore = 10
 
 const reasonAbsent = "absent"

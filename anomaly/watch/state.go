@@ -32,11 +32,13 @@ import (
 //
 // Integers are little-endian. The frame carries a checksum. A state counts only
 // under the definition whose hash it has; of another, what counts is how far
-// windows had been judged.
+// windows had been judged. That may be further than the machine is, which then is
+// one that still learns the past.
 type stateHeader struct {
 	Format     int               `json:"format"`
 	Definition string            `json:"definition"`
-	Next       int64             `json:"next"` // start of the next window, Unix ns
+	Next       int64             `json:"next"`   // start of the next window, Unix ns
+	Judged     int64             `json:"judged"` // windows that begin before it raise nothing; none before Next does
 	Number     int64             `json:"number"`
 	Left       int64             `json:"left"`
 	Series     int               `json:"series"`
@@ -61,7 +63,7 @@ func (m *machine) encode() ([]byte, error) {
 	if size > maxStateBytes {
 		return nil, errStateLarge
 	}
-	header := stateHeader{Format: stateFormat, Definition: m.def.hash, Next: m.next, Number: m.number, Left: m.left, Series: len(m.series)}
+	header := stateHeader{Format: stateFormat, Definition: m.def.hash, Next: m.next, Judged: max(m.next, m.silent), Number: m.number, Left: m.left, Series: len(m.series)}
 	for _, id := range slices.SortedFunc(maps.Keys(m.open), compareIDs) {
 		header.Open = append(header.Open, *m.open[id])
 	}
@@ -107,7 +109,7 @@ func appendText(dst []byte, s string) []byte {
 
 // decodeState reads a saved state. Of another definition it is only how far
 // windows had been judged, and the machine is nil.
-func decodeState(d *definition, data []byte) (m *machine, next int64, err error) {
+func decodeState(d *definition, data []byte) (m *machine, judged int64, err error) {
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxStateBytes))
 	if err != nil {
 		return nil, 0, err
@@ -125,8 +127,9 @@ func decodeState(d *definition, data []byte) (m *machine, next int64, err error)
 	if header.Format != stateFormat {
 		return nil, 0, fmt.Errorf("%w: format %d; this version reads %d", errState, header.Format, stateFormat)
 	}
+	judged = max(header.Next, header.Judged) // states of before Judged was written have none
 	if header.Definition != d.hash {
-		return nil, header.Next, nil
+		return nil, judged, nil
 	}
 	m = newMachine(d, header.Next)
 	m.number, m.left = header.Number, header.Left
@@ -160,7 +163,7 @@ func decodeState(d *definition, data []byte) (m *machine, next int64, err error)
 		}
 		m.series[key(s.by)] = s
 	}
-	return m, header.Next, nil
+	return m, judged, nil
 }
 
 // reader takes apart what may be damaged. Past the end, it reads zeros and is

@@ -29,6 +29,10 @@ func (d *definition) ask(ctx context.Context, f frozen, by []string, where query
 	if err != nil {
 		return nil, err
 	}
+	limits := limits
+	if n > 1 {
+		limits.Points = mostAnswered
+	}
 	answer, err := query.New([]query.Catalog{f}, nobody{}, query.Options{Limits: limits}).Query(ctx, query.Request{
 		Stream: d.stream.Name, Select: append([]query.Expression{count}, of...), By: by, Where: where, Step: d.config.Window,
 		From: query.At(time.Unix(0, start)), To: query.At(time.Unix(0, start+int64(n)*d.width))})
@@ -39,7 +43,8 @@ func (d *definition) ask(ctx context.Context, f frozen, by []string, where query
 }
 
 // limits bound what is asked of the engine: streams bound their series, and
-// windows are asked for in bounded numbers.
+// windows are asked for in bounded numbers. A single window is asked for with no
+// bound but on memory.
 var limits = query.Limits{Time: 10 * time.Minute, Cells: math.MaxInt32, Series: math.MaxInt32, Points: math.MaxInt32, Bytes: 1 << 30}
 
 // values gives a detector's value in n windows from start on, of every series

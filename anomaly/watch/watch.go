@@ -86,7 +86,7 @@ func New(o Options) (*Watcher, error) {
 		}
 		s := w.streams[i]
 		s.every = max(min(s.every, c.Window/4), 200*time.Millisecond)
-		s.runners = append(s.runners, &runner{def: d, catalog: catalog, counts: w.counts, logger: o.Logger, now: o.Now, tell: o.Tell, mute: o.Mute,
+		s.runners = append(s.runners, &runner{def: d, catalog: catalog, counts: w.counts, turn: turn, logger: o.Logger, now: o.Now, tell: o.Tell, mute: o.Mute,
 			keeper: &keeper{bucket: o.Bucket, log: o.Log, logger: o.Logger}})
 	}
 	return w, nil
@@ -104,17 +104,21 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
+// turn is how long a detector that has much to catch up with may hold up the
+// others of its stream.
+const turn = 2 * time.Second
+
 // savePatience bounds the saving at the end.
 const savePatience = 10 * time.Second
 
-func (w *Watcher) watch(ctx context.Context, s *watched) error {
+func (w *Watcher) watch(ctx context.Context, s *watched) (err error) {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()
 	defer func() {
 		saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), savePatience)
 		defer cancel()
 		for _, r := range s.runners {
-			r.save(saving)
+			err = errors.Join(err, r.save(saving))
 		}
 	}()
 	failing := ""
@@ -129,6 +133,9 @@ func (w *Watcher) watch(ctx context.Context, s *watched) error {
 		} else if err == nil && failing != "" {
 			failing = ""
 			w.o.Logger.Info("windows are judged again", "stream", s.stream.Name)
+		}
+		if slices.ContainsFunc(s.runners, func(r *runner) bool { return r.behind }) {
+			continue
 		}
 		select {
 		case <-tick.C:
@@ -159,7 +166,8 @@ func (w *Watcher) look(ctx context.Context, s *watched) error {
 	var failed error
 	for _, r := range s.runners {
 		if !w.mine(r.def, snapshot, pieces) {
-			r.machine = nil // whoever has it now goes on from what is stored
+			r.machine, r.behind = nil, false // whoever has it now goes on from what is stored
+			w.counts.released(r.def.config.Name)
 			continue
 		}
 		if err := r.advance(ctx, snapshot, watermark); err != nil {
