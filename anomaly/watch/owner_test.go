@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -232,5 +233,27 @@ func TestBeginningWithManySeries(t *testing.T) {
 	// 1,000 series too many in each of the four windows that have events
 	if n := watcher.counts.per["each"].left; n != 4000 || m.left != n {
 		t.Errorf("%d left out, and %d in the state; want 4000", n, m.left)
+	}
+}
+
+// unsynced is a store whose disk fails.
+type unsynced struct{ store.Bucket }
+
+func (unsynced) Put(context.Context, string, []byte) error { return store.ErrSync }
+
+// A state is a cache, but a disk that may have lost what it was given ends the
+// process, whoever finds out.
+func TestStateThatIsNotSyncedEndsRun(t *testing.T) {
+	w := newWorld(t)
+	watcher := w.watcher(watched3(w)...)
+	w.write(30, steady(150))
+	w.look(watcher)
+	for _, r := range watcher.streams[0].runners {
+		r.keeper.bucket = unsynced{r.keeper.bucket}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := watcher.Run(ctx); !errors.Is(err, store.ErrSync) {
+		t.Errorf("Run: %v", err)
 	}
 }
