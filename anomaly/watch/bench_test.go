@@ -83,6 +83,9 @@ func BenchmarkWatch(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			if got := r.machine.next; got != now.UnixNano() {
+				b.Fatalf("judged up to %v of %v", time.Unix(0, got), now)
+			}
 			b.ReportMetric(float64(series)*float64(b.N)/b.Elapsed().Seconds(), "scores/s")
 			b.ReportMetric(float64(state)/series, "state-B/series")
 		})
