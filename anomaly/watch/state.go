@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -107,26 +109,53 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// decodeState reads a saved state. Of another definition it is only how far
-// windows had been judged, and the machine is nil.
-func decodeState(d *definition, data []byte) (m *machine, judged int64, err error) {
+// openState takes the frame off a saved state, and reads its header. What follows
+// the header is left.
+func openState(data []byte) (header stateHeader, rest []byte, err error) {
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxStateBytes))
 	if err != nil {
-		return nil, 0, err
+		return header, nil, err
 	}
 	defer r.Close()
 	raw, err := r.DecodeAll(data, nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", errState, err)
+		return header, nil, fmt.Errorf("%w: %w", errState, err)
 	}
 	in := &reader{rest: raw}
-	var header stateHeader
 	if err := json.Unmarshal(in.take(uint64(in.uint32())), &header); err != nil || in.bad {
-		return nil, 0, fmt.Errorf("%w: its header is damaged", errState)
+		return header, nil, fmt.Errorf("%w: its header is damaged", errState)
 	}
 	if header.Format != stateFormat {
-		return nil, 0, fmt.Errorf("%w: format %d; this version reads %d", errState, header.Format, stateFormat)
+		return header, nil, fmt.Errorf("%w: format %d; this version reads %d", errState, header.Format, stateFormat)
 	}
+	return header, in.rest, nil
+}
+
+// DescribeState prints what a saved state says of itself.
+func DescribeState(out io.Writer, data []byte) error {
+	header, rest, err := openState(data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "state of a detector, format %d, definition %s\n", header.Format, header.Definition)
+	fmt.Fprintf(out, "windows learned  before %s\n", time.Unix(0, header.Next).UTC().Format(time.RFC3339Nano))
+	fmt.Fprintf(out, "windows judged   before %s\n", time.Unix(0, max(header.Next, header.Judged)).UTC().Format(time.RFC3339Nano))
+	fmt.Fprintf(out, "series           %d, in %d bytes; %d left out\n", header.Series, len(rest), header.Left)
+	fmt.Fprintf(out, "next batch       %d\n", header.Number)
+	for i := range header.Open {
+		fmt.Fprintf(out, "open             %s: %s\n", header.Open[i].ID, header.Open[i].Summary)
+	}
+	return nil
+}
+
+// decodeState reads a saved state. Of another definition it is only how far
+// windows had been judged, and the machine is nil.
+func decodeState(d *definition, data []byte) (m *machine, judged int64, err error) {
+	header, rest, err := openState(data)
+	if err != nil {
+		return nil, 0, err
+	}
+	in := &reader{rest: rest}
 	judged = max(header.Next, header.Judged) // states of before Judged was written have none
 	if header.Definition != d.hash {
 		return nil, judged, nil

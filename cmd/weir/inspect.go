@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weir-stream/weir"
+	"github.com/weir-stream/weir/anomaly/watch"
 	"github.com/weir-stream/weir/ingest/journal"
 	"github.com/weir-stream/weir/sketch"
 	"github.com/weir-stream/weir/store"
@@ -24,7 +26,7 @@ func newInspect() *cobra.Command {
 	var cells int
 	cmd := &cobra.Command{
 		Use:   "inspect FILE...",
-		Short: "Prints any file that Weir writes: segment, manifest, journal, sketch",
+		Short: "Prints any file that Weir writes: segment, manifest, journal, sketch, incident",
 		Long: `Inspect says what a file is and prints what is in it. It reads only, so it may
 look at the files of a server that runs. A file that is damaged makes it fail.`,
 		Example: `  weir inspect weir-data/flights/segment/push%3A0/0000000000000000000
@@ -59,6 +61,9 @@ const maxInspected = 256 << 20
 // say whose it is.
 var journalFile = regexp.MustCompile(`^([0-9]{8}|IDENTITY|LOCK)$`)
 
+// Incidents, feedback, silences and what webhooks were told are JSON.
+var watched = regexp.MustCompile(`/(incident|feedback)/[^/]+/[0-9]{19}$|(^|/)(_silence|~notify)/`)
+
 // inspect prints one file. What it is shows in its first bytes, but for a
 // journal's file, which its name tells.
 func inspect(ctx context.Context, out io.Writer, path string, cells int) error {
@@ -90,12 +95,25 @@ func inspect(ctx context.Context, out io.Writer, path string, cells int) error {
 	if err != nil {
 		return err
 	}
-	if bytes.HasPrefix(head, []byte("{")) {
+	switch {
+	case bytes.HasPrefix(head, []byte("{")) && watched.MatchString(filepath.ToSlash(path)):
+		var text bytes.Buffer
+		if err := json.Indent(&text, data, "", "  "); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		_, err := text.WriteTo(out)
+		return err
+	case bytes.HasPrefix(head, []byte("{")):
 		m, err := store.DecodeManifest(data)
 		if err != nil {
 			return fmt.Errorf("%s is JSON and no manifest: %w", path, err)
 		}
 		return describeManifest(out, m)
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}): // a frame of zstd
+		if err := watch.DescribeState(out, data); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
 	}
 	if err := describeSketch(out, data); err != nil {
 		return fmt.Errorf("%s is no segment, manifest or journal, and no sketch: %w", path, err)

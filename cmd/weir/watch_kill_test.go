@@ -230,6 +230,18 @@ func watchRun(t *testing.T, bin string, kills int, rng *rand.Rand, want func(*re
 			t.Errorf("replay %s: %v\n%s", id, err, out)
 		}
 	}
+	for pattern, want := range map[string]string{"requests/watch/total/*": "series           1,", "requests/incident/total/*": `"id": "total.0"`,
+		"~notify/*/*/*": "{"} {
+		files, err := filepath.Glob(filepath.Join(s.dir, "weir-data", pattern))
+		if err != nil || len(files) == 0 {
+			t.Errorf("no file %s: %v", pattern, err)
+			continue
+		}
+		out, err := exec.Command(bin, "inspect", files[0]).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("inspect %s: %v\n%s", files[0], err, out)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.wrong) > 0 {
