@@ -224,7 +224,7 @@ func shared(a *api.ClusterAnswer, nodes int) bool {
 // Each of two nodes knows both, whose the partitions are, and how far they have
 // come.
 func TestClusterOfTwo(t *testing.T) {
-	c := newNodes(t, buildWeir(t), 4)
+	c := newNodes(t, program(t), 4)
 	both := []*member{c.start("127.0.0.1:0", "100ms"), c.start("127.0.0.1:0", "100ms")}
 	at := time.Now().Truncate(time.Second)
 	c.produce(400, at)
@@ -255,7 +255,7 @@ func TestAdvertise(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	own, bin := freeAddress(t), buildWeir(t)
+	own, bin := freeAddress(t), program(t)
 	_, port, _ := net.SplitHostPort(own)
 	for name, test := range map[string]struct {
 		listen, advertise, reason string
@@ -319,7 +319,7 @@ func TestAdvertise(t *testing.T) {
 // before it says of which partitions something is missing just then; one that is
 // complete has all. None fails but for lack of a process to give it.
 func TestRollingRestart(t *testing.T) {
-	c := newNodes(t, buildWeir(t), 4)
+	c := newNodes(t, program(t), 4)
 	began := time.Now().Truncate(time.Second)
 	producing, stop := context.WithCancel(t.Context())
 	var group sync.WaitGroup

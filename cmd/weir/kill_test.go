@@ -42,11 +42,16 @@ func killSettings(t *testing.T) (kills int, rng *rand.Rand) {
 	return kills, rand.New(rand.NewPCG(seed, 1))
 }
 
-func buildWeir(t *testing.T) string {
+// program is the program, for processes of its own: as the scripts have it, it is
+// this test's binary under another name.
+func program(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "weir")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	if testing.Short() {
+		t.Skip("starts processes of its own, which takes long; run without -short")
+	}
+	bin, err := exec.LookPath("weir")
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }
@@ -249,7 +254,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	s := &server{t: t, bin: buildWeir(t), dir: t.TempDir(), url: "http://" + address}
+	s := &server{t: t, bin: program(t), dir: t.TempDir(), url: "http://" + address}
 	config := fmt.Sprintf(killConfig, address, "push: {partitions: 2}")
 	if err := os.WriteFile(filepath.Join(s.dir, "weir.yaml"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
@@ -333,7 +338,7 @@ func TestKilledServerLosesNothing(t *testing.T) {
 
 func TestKilledLoadIsExact(t *testing.T) {
 	kills, rng := killSettings(t)
-	bin, dir := buildWeir(t), t.TempDir()
+	bin, dir := program(t), t.TempDir()
 	file, config := filepath.Join(dir, "numbers.ndjson"), filepath.Join(dir, "weir.yaml")
 	if err := os.WriteFile(config, fmt.Appendf(nil, killConfig, "127.0.0.1:0", "file: {path: numbers.ndjson}"), 0o644); err != nil {
 		t.Fatal(err)

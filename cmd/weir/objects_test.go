@@ -32,7 +32,7 @@ streams:
 // The program keeps its segments in an object store: what it loads, and what is
 // pushed to it, is there for a process that has nothing else.
 func TestObjectStore(t *testing.T) {
-	bin := buildWeir(t)
+	bin := program(t)
 	s3test.Setenv(t)
 	for name, handler := range s3test.Servers(t) {
 		t.Run(name, func(t *testing.T) { testObjectStore(t, bin, s3test.Serve(t, handler)) })
@@ -155,7 +155,7 @@ func fetch(t *testing.T, url string) string {
 // A store that overwrites is refused before anything is written to it, and one
 // that cannot be reached is named.
 func TestObjectStoreThatIsNoGood(t *testing.T) {
-	bin := buildWeir(t)
+	bin := program(t)
 	s3test.Setenv(t)
 	for what, c := range map[string]struct {
 		endpoint, want string
@@ -178,7 +178,7 @@ func TestObjectStoreThatIsNoGood(t *testing.T) {
 // A server that is told to stop while it still tries its store ends at once, and
 // in order.
 func TestStoppedWhileTheStoreIsTried(t *testing.T) {
-	bin := buildWeir(t)
+	bin := program(t)
 	s3test.Setenv(t)
 	tried := make(chan struct{}, 100)
 	proxy := &s3test.Proxy{Server: s3test.New(t, s3test.Kept), OnRequest: func(*http.Request) s3test.Fault {

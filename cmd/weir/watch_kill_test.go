@@ -279,12 +279,9 @@ func pushUntilTaken(base, key string, body []byte) error {
 // What is planted is found, named and told, with signatures that verify; nothing
 // else is told; and killing the server at random moments changes nothing of it.
 func TestKilledServerTellsTheSame(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute, and nothing of it runs in this process; run without -short")
-	}
 	_, rng := killSettings(t)
 	const kills = 30
-	bin := buildWeir(t)
+	bin := program(t)
 	quiet := time.Now()
 	seen := 0
 	reference := watchRun(t, bin, 0, rng, func(r *received) bool { // until nothing more has come for a while
