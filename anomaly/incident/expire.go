@@ -14,7 +14,7 @@ const sweepEvery = time.Hour
 
 // expire deletes what has been over for longer than it is kept. It runs on the
 // node that owns the detector, as it takes over and after it appended. What
-// fails is tried again with the next.
+// fails is tried again an hour later.
 func (h *history) expire(ctx context.Context) {
 	now := h.log.now()
 	h.mu.Lock()

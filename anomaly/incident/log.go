@@ -213,18 +213,21 @@ func (h *history) append(ctx context.Context, given *Batch) (*Batch, bool, error
 const maxBlind = time.Hour
 
 // maxReported bounds the names that are known to have been reported. What is
-// found beyond is passed over in silence.
+// found beyond is counted each time it is found, and not logged.
 const maxReported = 1000
 
 // report says once that an object is passed over, and counts it.
 func (l *Log) report(counter *atomic.Int64, name string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.reported[name] || len(l.reported) >= maxReported {
+	if l.reported[name] {
+		return
+	}
+	counter.Add(1)
+	if len(l.reported) >= maxReported {
 		return
 	}
 	l.reported[name] = true
-	counter.Add(1)
 	l.log.Warn("an object among the incidents is passed over", "object", name, "err", err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -289,7 +290,10 @@ func (s *Silences) refresh(ctx context.Context, maxAge time.Duration) error {
 	began := s.options.Now()
 	s.mu.Lock()
 	fresh := s.stored != nil && maxAge > 0 && began.Sub(s.looked) < maxAge
-	known := s.stored
+	var known map[string]*Silence
+	if !fresh {
+		known = maps.Clone(s.stored) // Add and Delete change it meanwhile
+	}
 	s.mu.Unlock()
 	if fresh {
 		return nil

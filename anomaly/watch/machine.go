@@ -154,7 +154,10 @@ func (m *machine) decide(c changes) []incident.Record {
 	for id, was := range m.open {
 		for i := range was.All { // a series that is gone shows nothing any more
 			x := &was.All[i]
-			if s := m.series[m.keyOf(x.By)]; x.State == weir.Firing && (s == nil || s.incident != id) {
+			if x.State != weir.Firing {
+				continue
+			}
+			if s := m.series[m.keyOf(x.By)]; s == nil || s.incident != id {
 				take(id).All[i].State = weir.Resolved
 			}
 		}
