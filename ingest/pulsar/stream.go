@@ -101,7 +101,9 @@ func (s *stream) last(ctx context.Context) (place, error) {
 	if id.EntryID() < 0 {
 		return place{}, nil
 	}
-	return placeOf(id), nil
+	at := placeOf(id)
+	at.size = max(at.size, at.batch+1) // brokers name the last message of a batch, not how many it has
+	return at, nil
 }
 
 // close gives the stream up, without waiting for the broker.
