@@ -170,13 +170,6 @@ func (k *checker) structure(path string, node ast.Node, v reflect.Value) {
 				continue
 			}
 			name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-			if later := field.Tag.Get("later"); later != "" {
-				if name == key {
-					k.failAt(at, "%s not supported by this version", later)
-					return
-				}
-				continue
-			}
 			if name == key {
 				k.value(sub, value, v.Field(i))
 				return

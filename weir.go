@@ -10,8 +10,8 @@
 //
 // # The way of an event
 //
-//	push (HTTP) ─→ journal ─┐
-//	file, stdin ────────────┤  ingest                      store                   query           api
+//	push, stdin ─→ journal ─┐
+//	file, Kafka, Pulsar ────┤  ingest                      store                   query           api
 //	                        ├→ decode → shard ── flush ──→ segment [from,to) ─┬─ catalog ─→ merge ─→ /v1, CLI
 //	                        ┘              └── live cells ────────────────────┘
 //
@@ -20,7 +20,10 @@
 // Imports point down, and a test in cmd/weir keeps the floors:
 //
 //	sketch ← weir ← store ← ingest, query ← api ← cmd/weir
+//	query, anomaly (arithmetic, which stands on nothing) ← anomaly/watch ← cmd/weir
 //
+// A closed window goes from query to anomaly/watch, what is found to
+// anomaly/incident, which keeps it, and to anomaly/notify, which tells of it.
 // ingest and query never meet: [Selection] and [Piece] are how live cells pass
 // between them, and cmd/weir joins the two.
 package weir

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +45,9 @@ are the same to the bit, and fails if they are not.`,
 }
 
 func replay(ctx context.Context, w io.Writer, c *weir.Config, detector, id string) (err error) {
+	if _, err := os.Stat(c.Store); !c.Remote() && errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no store in %s; load or serve something first", c.Store)
+	}
 	if c.Cache != nil {
 		c.Cache.Disk = nil // a server may hold it
 	}
