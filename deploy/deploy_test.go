@@ -78,11 +78,15 @@ func TestProgramOfTheImage(t *testing.T) {
 	}
 }
 
-// The subcommand and the flags of the unit and of the image are the program's.
+// The subcommands and the flags of the unit are the program's.
 func TestUnit(t *testing.T) {
 	bin := build(t)
 	unit := strings.ReplaceAll(read(t, "weir.service"), "/usr/local/bin/weir", bin)
-	for _, line := range regexp.MustCompile(`(?m)^ExecStart(?:Pre)?=\S+ (\S+) (\S+) /etc/weir/weir.yaml$`).FindAllStringSubmatch(unit, 2) {
+	lines := regexp.MustCompile(`(?m)^ExecStart(?:Pre)?=\S+ (\S+) (\S+) /etc/weir/weir.yaml$`).FindAllStringSubmatch(unit, -1)
+	if len(lines) != 2 {
+		t.Fatalf("%d commands of the unit are understood, want 2", len(lines))
+	}
+	for _, line := range lines {
 		if out, err := exec.Command(bin, line[1], line[2], "nothing.yaml").CombinedOutput(); err == nil || !strings.Contains(string(out), "nothing.yaml") {
 			t.Errorf("weir %s %s nothing.yaml: %v\n%s", line[1], line[2], err, out)
 		}
