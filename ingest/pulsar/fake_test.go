@@ -111,6 +111,8 @@ func (r *fakeReader) Next(ctx context.Context) (pulsargo.Message, error) {
 	return f.messages[r.next-1], nil
 }
 
+// GetLastMessageID tells, as brokers do, which message of a batch is the last, and
+// not how many it has.
 func (r *fakeReader) GetLastMessageID() (pulsargo.MessageID, error) {
 	r.options.BackoffPolicyFunc()
 	f := r.topic
@@ -119,7 +121,12 @@ func (r *fakeReader) GetLastMessageID() (pulsargo.MessageID, error) {
 	if len(f.messages) == 0 {
 		return pulsargo.NewMessageID(7, -1, -1, -1), nil
 	}
-	return f.messages[len(f.messages)-1].ID(), nil
+	last := f.messages[len(f.messages)-1].at
+	batch := int32(-1)
+	if last.size > 1 {
+		batch = last.size - 1
+	}
+	return pulsargo.NewMessageID(last.ledger, last.entry, batch, -1), nil
 }
 
 // fill makes n messages from the place on: batches, markers, chunks, ledgers.

@@ -147,6 +147,13 @@ func TestGaps(t *testing.T) {
 			return f
 		}(), store.GapNewLog, []string{"6 m7/0", "7 m7/1", "8 m7/2", "9 m7/3", "10 another", "11 m7/5"}},
 		{"ends before", topic(7, 3), store.GapLogShrank, nil},
+		{"ends before, with a batch", func() *fakeTopic {
+			f := topic(7, 2)
+			for i := range int32(3) {
+				f.messages = append(f.messages, &fakeMessage{at: place{ledger: 7, entry: 2, batch: i, size: 3}, text: fmt.Sprint("of a batch ", i)})
+			}
+			return f
+		}(), store.GapLogShrank, nil},
 		{"earlier ledgers", topic(6, 3), store.GapLogShrank, nil},
 	} {
 		bubble(t, test.name, func(t *testing.T) {
